@@ -1,0 +1,43 @@
+"""Record headers: the lineage that travels with a row.
+
+A direct publisher needs only `organization_id`; our producers set the rest.
+"""
+
+from typing import Final
+
+ORGANIZATION_ID: Final = "organization_id"
+DATASET_ID: Final = "dataset_id"
+SOURCE: Final = "source"
+"""Where the row came from: `s3`, `sheet`, `upload`, `pull`, `api`, `device`, `topic` (the default)."""
+SOURCE_REF: Final = "source_ref"
+"""The file and its version, the request or the window; with `line` it names a received row."""
+LINE: Final = "line"
+"""Physical line on which the row starts, counted from 1 (decimal text)."""
+RECEIVED_AT: Final = "received_at"
+"""When we received it: ISO 8601 in UTC with milliseconds."""
+PROFILE: Final = "profile"
+"""Which fields are required; absent means the profile `api`."""
+SEALED: Final = "sealed"
+"""Encrypted originals of the pseudonymised fields, kept only if the row is quarantined."""
+UNREADABLE: Final = "unreadable"
+"""Reason code set by a reader for a row it could not parse; the value is the raw text."""
+ORIGIN: Final = "origin"
+"""Position of the record this one was forwarded from (decimal text); it stays the row's key."""
+REPLAY_OF: Final = "replay_of"
+"""Position of the quarantined record this one replays (decimal text)."""
+
+ALL: Final = frozenset(
+    {
+        ORGANIZATION_ID,
+        DATASET_ID,
+        SOURCE,
+        SOURCE_REF,
+        LINE,
+        RECEIVED_AT,
+        PROFILE,
+        SEALED,
+        UNREADABLE,
+        ORIGIN,
+        REPLAY_OF,
+    }
+)

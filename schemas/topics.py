@@ -1,0 +1,84 @@
+"""The registry of topics: name, key, partitions, homes, retention, for every topic there is.
+
+It creates the topics, and the generated documents are written from it, so nothing else names a topic.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+HOMES: Final = 256
+"""Homes of every data topic: a power of two, pinned for ever.
+
+An identity's home never changes; the partition is `home % partitions`, so partitions may be added
+(up to this number) without moving an identity between homes.
+"""
+
+DAY_MS: Final = 86_400_000
+REGISTRY_KINDS: Final = ("organizations", "projects", "devices", "connections", "datasets")
+RegistryKind = Literal["organizations", "projects", "devices", "connections", "datasets"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as it is created on the broker.
+
+    Attributes:
+        name: name without the installation's prefix.
+        key: what the record key holds.
+        partitions: default number of partitions.
+        retention_ms: how long the broker keeps a record, by ingest time (milliseconds); -1 for ever.
+        compacted: keep the newest record of each key instead of deleting by age.
+        summary: one sentence for the documents.
+    """
+
+    name: str
+    key: str
+    partitions: int
+    retention_ms: int
+    compacted: bool
+    summary: str
+
+    def full_name(self, prefix: str) -> str:
+        """The name on the broker: the installation's prefix and this topic's name."""
+        return f"{prefix}{self.name}"
+
+    def config(self) -> dict[str, str]:
+        """Topic settings. Record time is ingest time, so a late event time never meets retention."""
+        return {
+            "message.timestamp.type": "LogAppendTime",
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+        }
+
+
+PAYMENTS: Final = TopicSpec(
+    "payments",
+    "netstrings of organisation, id namespace and ID",
+    4,
+    7 * DAY_MS,
+    False,
+    "Electricity payments, one JSON object a record, with the field names of the S3 document.",
+)
+READS: Final = TopicSpec(
+    "reads",
+    "netstrings of organisation and device external id",
+    4,
+    7 * DAY_MS,
+    False,
+    "Generation reads of devices, one read a record.",
+)
+QUARANTINE: Final = TopicSpec(
+    "quarantine",
+    "topic, partition and offset of the refused record",
+    1,
+    30 * DAY_MS,
+    False,
+    "What was refused: reasons and lineage, the original sealed; for alerts and outside tools.",
+)
+REGISTRY: Final[dict[str, TopicSpec]] = {
+    kind: TopicSpec(
+        f"registry.{kind}", "id of the object", 1, -1, True, f"Newest version of each of the {kind}."
+    )
+    for kind in REGISTRY_KINDS
+}
+TOPICS: Final[tuple[TopicSpec, ...]] = (PAYMENTS, READS, QUARANTINE, *REGISTRY.values())
