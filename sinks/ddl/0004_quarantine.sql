@@ -1,0 +1,28 @@
+CREATE TABLE IF NOT EXISTS {database}.quarantine_rows
+(
+    topic LowCardinality(String) COMMENT 'Topic of the record',
+    position UInt64 COMMENT 'Epoch (8 bits), partition (16), offset (40) of the record, or of its origin when it was forwarded',
+    organization_id String COMMENT 'Organisation of the record header, known or not',
+    record_type LowCardinality(String) COMMENT 'payment or read',
+    record_id String COMMENT 'Seed field ID of a payment; empty if unknown',
+    identity UInt64 COMMENT 'Hash that names the record; 0 when it could not be told',
+    reasons Array(LowCardinality(String)) COMMENT 'Reason codes, each `code` or `code:FIELD`',
+    details String COMMENT 'What a person needs beside the reasons; never a value of the row',
+    missing_kind LowCardinality(String) COMMENT 'organization, dataset or device when one was unknown; the row replays when it appears',
+    missing_id String COMMENT 'Id (for a device: external id) of the unknown object',
+    sealed String COMMENT 'The whole record value, encrypted with the key of the organisation',
+    dataset_id String COMMENT 'Dataset the row came through; empty for none',
+    source LowCardinality(String) COMMENT 'Channel: s3, sheet, upload, pull, api, device, topic',
+    source_ref String COMMENT 'File and version, request or window the row came from',
+    line UInt32 COMMENT 'Physical line in source_ref on which the row starts, from 1; 0 when unknown',
+    partition UInt16 COMMENT 'Partition of the record',
+    offset UInt64 COMMENT 'Offset of the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'When it was received, UTC, milliseconds',
+    stored_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was stored, clock of the server, UTC, milliseconds',
+    replay_of Nullable(UInt64) COMMENT 'Position of the quarantined record this one replays',
+    first_wins UInt64 MATERIALIZED 18446744073709551615 - toUnixTimestamp64Milli(stored_at) COMMENT 'Inverted stored_at: the row stored first survives a merge'
+)
+ENGINE = ReplacingMergeTree(first_wins)
+ORDER BY (topic, position)
+SETTINGS fsync_after_insert = 1
+COMMENT 'Rows refused with a reason; analysts read the view quarantine';

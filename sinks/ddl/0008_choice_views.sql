@@ -1,0 +1,79 @@
+-- Which versions count, for the few records that have several; everything else has one version.
+CREATE OR REPLACE VIEW {database}.decisions_in_force
+(
+    organization_id String COMMENT 'Organisation that owns the record',
+    record_type String COMMENT 'payment or read',
+    identity UInt64 COMMENT 'Record that is decided about',
+    decision_id String COMMENT 'Latest decision about it',
+    decision String COMMENT 'keep_first, take_new, count_both or undo',
+    selected Array(UInt64) COMMENT 'Content hashes that count; empty: the first version counts',
+    known Array(UInt64) COMMENT 'Content hashes known when it was decided',
+    decided_by String COMMENT 'rule, or the id of a user',
+    rule String COMMENT 'The conflict rule that decided; empty for a person',
+    decided_at DateTime64(3, 'UTC') COMMENT 'When it was decided, UTC, milliseconds'
+)
+AS SELECT organization_id, toString(record_type) AS record_type, identity, decision_id, toString(decision) AS decision, selected, known, decided_by, rule, decided_at
+FROM {database}.decisions
+ORDER BY decided_at DESC, decision_id DESC, stored_at
+LIMIT 1 BY organization_id, record_type, identity
+COMMENT 'The latest decision about each record';
+
+CREATE OR REPLACE VIEW {database}.payment_versions_in_case
+(
+    organization_id String COMMENT 'Organisation that owns the payment',
+    identity UInt64 COMMENT 'Payment with a version that was stored as a conflict',
+    versions Array(UInt64) COMMENT 'Content hashes of all its versions, by position'
+)
+AS SELECT
+    organization_id,
+    identity,
+    arrayDistinct(arrayMap(x -> x.2, arraySort(groupArray((position, content_hash))))) AS versions
+FROM {database}.payment_versions
+WHERE identity IN (SELECT identity FROM {database}.payment_versions WHERE outcome = 'conflict')
+GROUP BY organization_id, identity
+COMMENT 'Payments with a version stored as a conflict';
+
+CREATE OR REPLACE VIEW {database}.payments_set_aside
+(
+    identity UInt64 COMMENT 'Payment with several versions',
+    content_hash UInt64 COMMENT 'Version that does not count'
+)
+AS SELECT
+    v.identity AS identity,
+    arrayJoin(arrayFilter(x -> NOT has(if(hasAny(v.versions, d.selected), d.selected, [v.versions[1]]), x), v.versions)) AS content_hash
+FROM {database}.payment_versions_in_case AS v
+LEFT JOIN
+(
+    SELECT * FROM {database}.decisions_in_force WHERE record_type = 'payment'
+) AS d ON d.organization_id = v.organization_id AND d.identity = v.identity
+COMMENT 'Versions of payments that do not count: by the latest decision, without one all but the first';
+
+CREATE OR REPLACE VIEW {database}.read_versions_in_case
+(
+    organization_id String COMMENT 'Organisation that owns the read',
+    identity UInt64 COMMENT 'Read with a version that was stored as a conflict',
+    versions Array(UInt64) COMMENT 'Content hashes of all its versions, by position'
+)
+AS SELECT
+    organization_id,
+    identity,
+    arrayDistinct(arrayMap(x -> x.2, arraySort(groupArray((position, content_hash))))) AS versions
+FROM {database}.read_versions
+WHERE identity IN (SELECT identity FROM {database}.read_versions WHERE outcome = 'conflict')
+GROUP BY organization_id, identity
+COMMENT 'Reads with a version stored as a conflict';
+
+CREATE OR REPLACE VIEW {database}.reads_set_aside
+(
+    identity UInt64 COMMENT 'Read with several versions',
+    content_hash UInt64 COMMENT 'Version that does not count'
+)
+AS SELECT
+    v.identity AS identity,
+    arrayJoin(arrayFilter(x -> NOT has(if(hasAny(v.versions, d.selected), d.selected, [v.versions[1]]), x), v.versions)) AS content_hash
+FROM {database}.read_versions_in_case AS v
+LEFT JOIN
+(
+    SELECT * FROM {database}.decisions_in_force WHERE record_type = 'read'
+) AS d ON d.organization_id = v.organization_id AND d.identity = v.identity
+COMMENT 'Versions of reads that do not count: by the latest decision, without one all but the first';

@@ -1,0 +1,111 @@
+-- What became of every received row, and of the refused ones.
+CREATE OR REPLACE VIEW {database}.ledger
+(
+    organization_id String COMMENT 'Organisation of the record header, known or not',
+    record_type LowCardinality(String) COMMENT 'payment or read',
+    record_id String COMMENT 'Seed field ID of a payment; empty if it could not be read',
+    content_hash UInt64 COMMENT 'Hash of what the sender supplied; 0 when it could not be told',
+    outcome LowCardinality(String) COMMENT 'accepted, duplicate, conflict or quarantined',
+    reasons Array(LowCardinality(String)) COMMENT 'Reason codes, each `code` or `code:FIELD`; never a value',
+    dataset_id String COMMENT 'Dataset the row came through; empty for none',
+    source LowCardinality(String) COMMENT 'Channel: s3, sheet, upload, pull, api, device, topic',
+    source_ref String COMMENT 'File and version, request or window the row came from',
+    line UInt32 COMMENT 'Physical line in source_ref on which the row starts, from 1; 0 when unknown',
+    topic LowCardinality(String) COMMENT 'Topic of the record',
+    partition UInt16 COMMENT 'Partition of the record',
+    offset UInt64 COMMENT 'Offset of the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'When it was received, UTC, milliseconds',
+    stored_at DateTime64(3, 'UTC') COMMENT 'When it was stored, clock of the server, UTC, milliseconds',
+    replay_of Nullable(UInt64) COMMENT 'Position of the quarantined record this one replays',
+    identity UInt64 COMMENT 'Hash that names the record; 0 when it could not be told',
+    position UInt64 COMMENT 'Epoch (8 bits), partition (16), offset (40) of the record, or of its origin when it was forwarded',
+    matched_connection_id String COMMENT 'Connection the worker found while streaming; a hint that may be stale, see the view payments'
+)
+AS SELECT
+    organization_id,
+    record_type,
+    record_id,
+    content_hash,
+    outcome,
+    reasons,
+    dataset_id,
+    source,
+    source_ref,
+    line,
+    topic,
+    partition,
+    offset,
+    received_at,
+    stored_at,
+    replay_of,
+    identity,
+    position,
+    matched_connection_id
+FROM {database}.ledger_rows FINAL
+COMMENT 'One row per received row with its outcome; the first verdict stays';
+
+CREATE OR REPLACE VIEW {database}.quarantine
+(
+    organization_id String COMMENT 'Organisation of the record header, known or not',
+    record_type LowCardinality(String) COMMENT 'payment or read',
+    record_id String COMMENT 'Seed field ID of a payment; empty if unknown',
+    reasons Array(LowCardinality(String)) COMMENT 'Reason codes, each `code` or `code:FIELD`',
+    details String COMMENT 'What a person needs beside the reasons; never a value of the row',
+    state LowCardinality(String) COMMENT 'open; replayed: a record with replay_of this one was judged; superseded: its ID was accepted from elsewhere later',
+    missing_kind LowCardinality(String) COMMENT 'organization, dataset or device when one was unknown; the row replays when it appears',
+    missing_id String COMMENT 'Id (for a device: external id) of the unknown object',
+    dataset_id String COMMENT 'Dataset the row came through; empty for none',
+    source LowCardinality(String) COMMENT 'Channel: s3, sheet, upload, pull, api, device, topic',
+    source_ref String COMMENT 'File and version, request or window the row came from',
+    line UInt32 COMMENT 'Physical line in source_ref on which the row starts, from 1; 0 when unknown',
+    topic LowCardinality(String) COMMENT 'Topic of the record',
+    partition UInt16 COMMENT 'Partition of the record',
+    offset UInt64 COMMENT 'Offset of the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'When it was received, UTC, milliseconds',
+    stored_at DateTime64(3, 'UTC') COMMENT 'When it was stored, clock of the server, UTC, milliseconds',
+    replay_of Nullable(UInt64) COMMENT 'Position of the quarantined record this one replays',
+    identity UInt64 COMMENT 'Hash that names the record; 0 when it could not be told',
+    position UInt64 COMMENT 'Epoch (8 bits), partition (16), offset (40) of the record, or of its origin when it was forwarded',
+    sealed String COMMENT 'The whole record value, encrypted with the key of the organisation'
+)
+AS SELECT
+    q.organization_id AS organization_id,
+    CAST(q.record_type, 'LowCardinality(String)') AS record_type,
+    q.record_id AS record_id,
+    q.reasons AS reasons,
+    q.details AS details,
+    CAST(multiIf(
+        (q.topic, q.position) IN (SELECT topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL), 'replayed',
+        if(q.identity != 0, i.accepted, r.accepted) > q.position, 'superseded',
+        'open'), 'LowCardinality(String)') AS state,
+    CAST(q.missing_kind, 'LowCardinality(String)') AS missing_kind,
+    q.missing_id AS missing_id,
+    q.dataset_id AS dataset_id,
+    CAST(q.source, 'LowCardinality(String)') AS source,
+    q.source_ref AS source_ref,
+    q.line AS line,
+    CAST(q.topic, 'LowCardinality(String)') AS topic,
+    q.partition AS partition,
+    q.offset AS offset,
+    q.received_at AS received_at,
+    q.stored_at AS stored_at,
+    q.replay_of AS replay_of,
+    q.identity AS identity,
+    q.position AS position,
+    q.sealed AS sealed
+FROM {database}.quarantine_rows AS q FINAL
+LEFT JOIN
+(
+    SELECT organization_id, topic, identity, max(position) AS accepted
+    FROM {database}.ledger_rows
+    WHERE outcome = 'accepted' AND identity IN (SELECT identity FROM {database}.quarantine_rows WHERE identity != 0)
+    GROUP BY organization_id, topic, identity
+) AS i ON i.organization_id = q.organization_id AND i.topic = q.topic AND i.identity = q.identity
+LEFT JOIN
+(
+    SELECT organization_id, topic, record_id, max(position) AS accepted
+    FROM {database}.ledger_rows
+    WHERE outcome = 'accepted' AND record_id IN (SELECT record_id FROM {database}.quarantine_rows WHERE identity = 0 AND record_id != '')
+    GROUP BY organization_id, topic, record_id
+) AS r ON r.organization_id = q.organization_id AND r.topic = q.topic AND r.record_id = q.record_id
+COMMENT 'Refused rows: why, where from, and what became of them since';

@@ -1,0 +1,96 @@
+"""Apply the numbered DDL files that a database does not have yet.
+
+Safe when two processes start at once: every statement may run twice (IF NOT EXISTS, OR REPLACE), and a
+file recorded twice with the same hash counts once.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from clickhouse_connect.driver.client import Client
+
+DDL_FOLDER: Final = Path(__file__).parent / "ddl"
+
+_MIGRATIONS_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS {database}.schema_migrations
+(
+    name String COMMENT 'File name of the migration',
+    sha256 FixedString(64) COMMENT 'SHA-256 of the file, hex digits',
+    applied_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was applied, UTC, milliseconds'
+)
+ENGINE = MergeTree
+ORDER BY name
+SETTINGS fsync_after_insert = 1
+COMMENT 'Numbered DDL files applied to this database'
+"""
+
+
+class ChangedMigrationError(Exception):
+    """A file that was applied to this database has other content now; write a new file instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file: its name, its text and the SHA-256 of the text."""
+
+    name: str
+    text: str
+    sha256: str
+
+    def statements(self, database: str) -> list[str]:
+        """The statements of the file, for one database. A line that ends in `;` ends a statement."""
+        text = self.text.replace("{database}", quoted(database))
+        return [part.strip() for part in text.split(";\n") if part.strip()]
+
+
+def quoted(identifier: str) -> str:
+    """An identifier in backticks, safe in a statement."""
+    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def migrations(folder: Path = DDL_FOLDER) -> list[Migration]:
+    """All numbered files of a folder, in order of their names."""
+    files = sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+    texts = [(file.name, file.read_text(encoding="utf-8")) for file in files]
+    return [Migration(name, text, hashlib.sha256(text.encode()).hexdigest()) for name, text in texts]
+
+
+def migrate(client: Client, database: str, folder: Path = DDL_FOLDER) -> list[str]:
+    """Create the database if it is missing and apply the missing files; returns the names applied now.
+
+    The client must not be bound to the database yet, since a server refuses sessions on a missing one.
+
+    Raises:
+        ChangedMigrationError: a file that was applied before has changed; nothing was applied.
+    """
+    client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
+    client.command(_MIGRATIONS_TABLE.replace("{database}", quoted(database)))
+    applied = applied_migrations(client, database)
+    found = migrations(folder)
+    changed = [m.name for m in found if applied.get(m.name, m.sha256) != m.sha256]
+    if changed:
+        raise ChangedMigrationError(f"changed after it was applied: {', '.join(changed)}")
+    missing = [m for m in found if m.name not in applied]
+    for migration in missing:
+        _apply(client, database, migration)
+    return [m.name for m in missing]
+
+
+def applied_migrations(client: Client, database: str) -> dict[str, str]:
+    """Name and SHA-256 of the files applied to a database."""
+    rows = client.query(
+        f"SELECT name, toString(sha256) FROM {quoted(database)}.schema_migrations ORDER BY applied_at"
+    ).result_rows
+    return dict(rows)
+
+
+def _apply(client: Client, database: str, migration: Migration) -> None:
+    for statement in migration.statements(database):
+        client.command(statement)
+    client.command(
+        f"INSERT INTO {quoted(database)}.schema_migrations (name, sha256)"
+        " SELECT {name:String}, {sha256:String}",
+        parameters={"name": migration.name, "sha256": migration.sha256},
+    )

@@ -1,0 +1,116 @@
+"""Questions the API asks: receipts, the ledger, the verification of a connection, readiness.
+
+Values always go as parameters. Everything here may raise the driver's exceptions.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from clickhouse_connect.driver.client import Client
+
+from sinks.migrate import applied_migrations, migrations
+
+_OUTCOMES: Final = ("accepted", "duplicate", "conflict", "quarantined")
+
+_CURRENT: Final = """
+SELECT
+    if(countIf(replay_of IS NOT NULL) > 0,
+        argMaxIf(outcome, position, replay_of IS NOT NULL),
+        argMin(outcome, position)) AS current,
+    if(countIf(replay_of IS NOT NULL) > 0,
+        argMaxIf(reasons, position, replay_of IS NOT NULL),
+        argMin(reasons, position)) AS current_reasons
+FROM ledger
+WHERE dataset_id = {dataset:String} AND source_ref IN {refs:Array(String)}
+GROUP BY source_ref, line, if(line = 0, position, 0)
+"""
+"""Outcome of each received row: a redelivery of a line is no received row, so its first record speaks;
+a replay from quarantine is the row's current outcome. Rows without a line are told apart by position."""
+
+_FILTERS: Final[dict[str, str]] = {
+    "organization_id": "organization_id = {organization_id:String}",
+    "organization_ids": "organization_id IN {organization_ids:Array(String)}",
+    "dataset_id": "dataset_id = {dataset_id:String}",
+    "record_type": "record_type = {record_type:String}",
+    "record_id": "record_id = {record_id:String}",
+    "source_ref": "source_ref = {source_ref:String}",
+    "line": "line = {line:UInt32}",
+    "outcome": "outcome = {outcome:String}",
+    "topic": "topic = {topic:String}",
+    "partition": "partition = {partition:UInt16}",
+    "offset": "offset = {offset:UInt64}",
+}
+
+_LEDGER_COLUMNS: Final = (
+    "organization_id, record_type, record_id, content_hash, outcome, reasons, dataset_id, source, source_ref,"
+    " line, topic, partition, offset, received_at, stored_at, replay_of, identity, position,"
+    " matched_connection_id"
+)
+
+
+def outcome_counts(client: Client, dataset_id: str, source_refs: Sequence[str]) -> dict[str, int]:
+    """Received rows of one dataset's files or requests, by current outcome.
+
+    Keys: `received` and the four outcomes, which add up to it.
+    """
+    rows = client.query(
+        f"SELECT current, count() FROM ({_CURRENT}) GROUP BY current",
+        parameters={"dataset": dataset_id, "refs": list(source_refs)},
+    ).result_rows
+    found = dict(rows)
+    counts = {outcome: int(found.get(outcome, 0)) for outcome in _OUTCOMES}
+    return {"received": sum(counts.values()), **counts}
+
+
+def reason_counts(client: Client, dataset_id: str, source_refs: Sequence[str]) -> dict[str, int]:
+    """How many received rows are quarantined for each reason; a row may have several."""
+    rows = client.query(
+        "SELECT reason, count() FROM"
+        f" (SELECT arrayJoin(current_reasons) AS reason FROM ({_CURRENT}) WHERE current = 'quarantined')"
+        " GROUP BY reason ORDER BY count() DESC, reason",
+        parameters={"dataset": dataset_id, "refs": list(source_refs)},
+    ).result_rows
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def ledger(
+    client: Client, filters: Mapping[str, Any], limit: int = 100, after: tuple[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """Ledger rows in order of topic and position.
+
+    Args:
+        filters: see `_FILTERS`; those that are None are left out. Callers that may not see everything
+            must give `organization_id` or `organization_ids`.
+        after: topic and position of the last row of the page before.
+
+    Raises:
+        ValueError: there is no such filter.
+    """
+    wanted = {name: value for name, value in filters.items() if value is not None}
+    unknown = wanted.keys() - _FILTERS.keys()
+    if unknown:
+        raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
+    conditions = [_FILTERS[name] for name in wanted]
+    if after is not None:
+        conditions.append("(topic, position) > ({after_topic:String}, {after_position:UInt64})")
+        wanted |= {"after_topic": after[0], "after_position": after[1]}
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    sql = f"SELECT {_LEDGER_COLUMNS} FROM ledger{where} ORDER BY topic, position LIMIT {{limit:UInt32}}"
+    return list(client.query(sql, parameters={**wanted, "limit": limit}).named_results())
+
+
+def verification(client: Client, organization_id: str, connection_id: str) -> dict[str, Any] | None:
+    """The row of one connection in the view `verification`; None for an unknown or archived one."""
+    found = client.query(
+        "SELECT organization_id, project_id, connection_id, external_id, verified, payments, first_payment,"
+        " last_payment, totals, totals_by_type, net_totals, energy_wh, device_id FROM verification"
+        " WHERE organization_id = {organization_id:String} AND connection_id = {connection_id:String}",
+        parameters={"organization_id": organization_id, "connection_id": connection_id},
+    )
+    return next(iter(found.named_results()), None)
+
+
+def pending_migrations(client: Client, database: str) -> list[str]:
+    """Names of DDL files not applied yet; empty means the store is ready for this program."""
+    applied = applied_migrations(client, database)
+    return [migration.name for migration in migrations() if migration.name not in applied]

@@ -1,0 +1,95 @@
+"""Gates: after an assignment nothing is judged before the index of its partitions is restored.
+
+Faust resumes the flow before its signal handlers end, and the consumer's callback may not outlast the
+rebalance time-out; so the restore goes on beside both, and an agent waits here.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+from faust.types import TP
+
+from streams.metrics import LOST, RESTORE_SECONDS
+from streams.transport.batch import Batch
+from streams.transport.thread import Start
+
+log = structlog.get_logger(__name__)
+
+Restore = Callable[[int, Mapping[int, Start]], Awaitable[None]]
+"""Restores a topic's partitions under a generation: partition → where it begins."""
+Fatal = Callable[[BaseException], None]
+
+
+class Gates:
+    """The transport's listener: restores after an assignment, opens the gate of each topic.
+
+    Args:
+        restores: full topic name → its restore; other topics' gates open at once.
+        insert_limit_s: how long an insert of a former owner may still be running (seconds). It is
+            waited for, unless the former owner gave the partition up in good order.
+        fatal: ends the process.
+    """
+
+    def __init__(self, restores: Mapping[str, Restore], insert_limit_s: float, fatal: Fatal) -> None:
+        self._restores = restores
+        self._insert_limit_s = insert_limit_s
+        self._fatal = fatal
+        self._open: dict[tuple[int, str], asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def assigned(self, generation: int, starts: Mapping[TP, Start], first_member: bool) -> None:
+        """Begin to restore each topic's partitions; returns at once."""
+        log.info("assigned", generation=generation, partitions=len(starts))
+        by_topic: dict[str, dict[int, Start]] = {}
+        for tp, start in starts.items():
+            by_topic.setdefault(tp.topic, {})[tp.partition] = start
+        for topic, partitions in by_topic.items():
+            self._open[generation, topic] = asyncio.Event()
+            task = asyncio.ensure_future(self._restore(generation, topic, partitions, first_member))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _restore(
+        self, generation: int, topic: str, partitions: Mapping[int, Start], first_member: bool
+    ) -> None:
+        restore = self._restores.get(topic)
+        if restore is not None:
+            began = time.monotonic()
+            if not first_member and not all(start.released for start in partitions.values()):
+                log.info("waiting_for_former_owner", topic=topic, seconds=self._insert_limit_s)
+                await asyncio.sleep(self._insert_limit_s)
+            await restore(generation, partitions)
+            RESTORE_SECONDS.labels(topic).observe(time.monotonic() - began)
+        self._open[generation, topic].set()
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self._fatal(exc)
+
+    def revoked(self, generation: int) -> None:
+        """Nothing of this generation is judged any more; whoever waits is told."""
+        log.info("revoked", generation=generation)
+        for task in self._tasks:
+            task.cancel()
+        gates, self._open = self._open, {}
+        for gate in gates.values():
+            gate.set()
+
+    def lost(self, topic: str, partition: int, first: int, next_offset: int) -> None:
+        """Raise the alarm; the loss is recorded in the ledger's ranges with the batch behind it."""
+        LOST.labels(topic).inc(next_offset - first)
+        log.error("range_lost_to_retention", topic=topic, partition=partition, first=first, next=next_offset)
+
+    async def wait(self, batch: Batch) -> bool:
+        """Wait until the batch may be judged; False when its partition was given up."""
+        gate = self._open.get((batch.generation, batch.topic))
+        if gate is not None:
+            await gate.wait()
+        return batch.owned
+
+    def is_open(self, generation: int, topics: Sequence[str]) -> bool:
+        """Whether every one of these topics that is assigned has been restored."""
+        return all(gate.is_set() for (g, t), gate in self._open.items() if g == generation and t in topics)

@@ -1,0 +1,150 @@
+"""Records into rows: lineage from the headers, a JSON object from the value. Decides nothing."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from schemas import headers
+from schemas.identity import position
+from schemas.outcomes import Code, reason
+from streams.transport.batch import Batch, Record
+
+ORIGIN_MAC_BYTES: Final = 16
+
+
+class OriginSigner:
+    """Signs the origin of forwarded records, so that no publisher can pass a row off as another's."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hmac.digest(secret, b"origin:v1", "sha256")
+
+    def sign(self, origin: int) -> bytes:
+        """Header value: the position in decimal and its code."""
+        return b"%d:%s" % (origin, self._mac(b"%d" % origin))
+
+    def open(self, value: bytes) -> int | None:
+        """The position, or None when the code is wrong."""
+        digits, _, mac = value.partition(b":")
+        if not digits.isdigit() or not hmac.compare_digest(self._mac(digits), mac):
+            return None
+        return int(digits)
+
+    def _mac(self, digits: bytes) -> bytes:
+        return hmac.digest(self._key, digits, hashlib.sha256).hex()[: 2 * ORIGIN_MAC_BYTES].encode()
+
+
+@dataclass(slots=True)
+class Row:
+    """One received row before any verdict.
+
+    Attributes:
+        position: where it was received; for a forwarded row the position of its origin.
+        value: the JSON object, None when there is none (then `reasons` says why).
+        reasons: faults found so far.
+    """
+
+    record: Record
+    position: int
+    forwarded: bool
+    organization_id: str
+    dataset_id: str
+    source: str
+    source_ref: str
+    line: int
+    received_ms: int
+    replay_of: int | None
+    value: dict[str, Any] | None
+    reasons: list[str] = field(default_factory=list)
+
+
+class RowReader:
+    """Reads the records of one topic's batches.
+
+    Args:
+        epoch: epoch of the topic, part of every position.
+        signer: opens the origin of forwarded records.
+    """
+
+    def __init__(self, epoch: int, signer: OriginSigner) -> None:
+        self._epoch = epoch
+        self._signer = signer
+
+    def read(self, batch: Batch) -> list[Row]:
+        """One row per record, in order; a fault never stops the others."""
+        base = position(self._epoch, batch.partition, 0)
+        return [self._row(record, base + record.offset) for record in batch.records]
+
+    def _row(self, record: Record, at: int) -> Row:
+        given = dict(record.headers)
+        value = _json_object(record.value)
+        row = Row(
+            record, at, False, "", "", "topic", "", 0, record.timestamp, None,
+            value if isinstance(value, dict) else None,
+        )  # fmt: skip
+        if isinstance(value, Code):
+            row.reasons.append(reason(value))
+        if given:
+            try:
+                self._lineage(row, given)
+            except (ValueError, OverflowError, UnicodeDecodeError):
+                row.reasons.append(reason(Code.BAD_HEADER))
+        return row
+
+    def _lineage(self, row: Row, given: dict[str, bytes]) -> None:
+        get = given.get
+        row.organization_id = get(headers.ORGANIZATION_ID, b"").decode()
+        if len(given) == 1:
+            return
+        row.dataset_id = get(headers.DATASET_ID, b"").decode()
+        row.source = get(headers.SOURCE, b"topic").decode()
+        row.source_ref = get(headers.SOURCE_REF, b"").decode()
+        if line := get(headers.LINE):
+            row.line = _line(line)
+        if received := get(headers.RECEIVED_AT):
+            row.received_ms = _utc_ms(received)
+        if replay := get(headers.REPLAY_OF):
+            row.replay_of = int(replay)
+        if origin := get(headers.ORIGIN):
+            self._origin(row, origin)
+        if unreadable := get(headers.UNREADABLE):
+            row.reasons.append(reason(_code(unreadable)))
+            row.value = None
+
+    def _origin(self, row: Row, origin: bytes) -> None:
+        opened = self._signer.open(origin)
+        if opened is None:
+            raise ValueError("origin is not signed by a worker")
+        row.position = opened
+        row.forwarded = True
+
+
+def _json_object(value: bytes | None) -> dict[str, Any] | Code:
+    """The object, or why there is none. Each record by itself: joined text could shift rows."""
+    try:
+        loaded = orjson.loads(value or b"")
+    except (orjson.JSONDecodeError, RecursionError):
+        return Code.NOT_JSON
+    return loaded if isinstance(loaded, dict) else Code.NOT_OBJECT
+
+
+def _line(value: bytes) -> int:
+    line = int(value)
+    if not 0 <= line < 1 << 32:
+        raise ValueError("line out of range")
+    return line
+
+
+def _utc_ms(value: bytes) -> int:
+    moment = datetime.fromisoformat(value.decode())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def _code(value: bytes) -> Code:
+    text = value.decode()
+    return Code(text) if text in Code.__members__.values() else Code.UNREADABLE_ROW

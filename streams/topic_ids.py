@@ -1,0 +1,53 @@
+"""Kafka's topic ids: the epoch of positions follows them, and a topic made anew ends the worker."""
+
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from streams.transport.errors import TopicRecreated
+
+
+class TopicsMissing(Exception):
+    """A topic does not exist (yet), or the broker does not answer; retrying can cure it."""
+
+
+class TopicIds:
+    """Asks the broker for topic ids and partition counts.
+
+    Args:
+        bootstrap: Kafka's bootstrap servers.
+        names: full names of the topics to look after.
+    """
+
+    def __init__(self, bootstrap: str, names: Iterable[str]) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._names = list(names)
+        self._known: dict[str, str] = {}
+        self._partitions: dict[str, int] = {}
+
+    def read(self, timeout_s: float = 10.0) -> Mapping[str, str]:
+        """Topic name → topic id, as the broker says now.
+
+        Raises:
+            TopicsMissing: a topic is not there or the broker does not answer.
+            TopicRecreated: a topic has another id than at the first read.
+        """
+        try:
+            futures = self._admin.describe_topics(TopicCollection(self._names), request_timeout=timeout_s)
+            described = {name: future.result(timeout_s) for name, future in futures.items()}
+        except KafkaException as exc:
+            raise TopicsMissing(f"topics cannot be described: {exc.args[0].name()}") from None
+        except TimeoutError:
+            raise TopicsMissing("topics cannot be described in time") from None
+        for name, topic in described.items():
+            found = str(topic.topic_id)
+            before = self._known.setdefault(name, found)
+            if before != found:
+                raise TopicRecreated(name, before, found)
+            self._partitions[name] = len(topic.partitions)
+        return dict(self._known)
+
+    def partitions(self, name: str) -> int:
+        """Number of partitions at the last `read`."""
+        return self._partitions[name]

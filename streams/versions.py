@@ -1,0 +1,113 @@
+"""Versions of one identity: is this content known, another spelling of a known one, or a conflict?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.conflicts import apply_conflict_rule
+from schemas.content import differences
+from schemas.identity import netstrings
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One stored, or just judged, content of an identity, in the order of positions.
+
+    `fields` holds the columns of `payment_versions`; None when nobody had to look.
+    """
+
+    content: int
+    position: int
+    fields: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A decision made by the dataset's conflict rule; written to `decisions` and never edited."""
+
+    decision: str
+    selected: Sequence[int]
+    known: Sequence[int]
+    rule: str
+
+    def row(self, organization_id: str, identity: int, at: int, decided_ms: int) -> dict[str, Any]:
+        """The row of `decisions`. Its id follows from the row judged, so a replay writes it again."""
+        return {
+            "decision_id": "rule:" + netstrings(str(identity), str(at)),
+            "organization_id": organization_id,
+            "record_type": "payment",
+            "identity": identity,
+            "decision": self.decision,
+            "selected": list(self.selected),
+            "known": list(self.known),
+            "decided_by": "rule",
+            "rule": self.rule,
+            "decided_at": decided_ms,
+        }
+
+
+class Identity:
+    """The versions of one identity while a turn judges it.
+
+    Attributes:
+        versions: known versions, first one first.
+        aliases: contents that are other spellings of a version, without a difference.
+        decision: latest decision as (selected contents, contents known to it), None without one.
+    """
+
+    __slots__ = ("aliases", "decision", "versions")
+
+    def __init__(
+        self, versions: list[Version], aliases: set[int], decision: tuple[list[int], list[int]] | None
+    ) -> None:
+        self.versions = versions
+        self.aliases = aliases
+        self.decision = decision
+
+    def knows(self, content: int) -> bool:
+        """Whether this very content was judged before."""
+        return content in self.aliases or any(version.content == content for version in self.versions)
+
+    def same_as_known(self, fields: Mapping[str, Any]) -> bool:
+        """Whether nothing that both sides supplied differs from some version."""
+        return any(not differences(_fields(version), fields) for version in self.versions)
+
+    @property
+    def in_force(self) -> list[int]:
+        """Contents that count now: the first version's, until a decision says otherwise."""
+        return list(self.decision[0]) if self.decision else [self.versions[0].content]
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody still has to decide: a version is not known to the latest decision."""
+        if len(self.versions) == 1:
+            return False
+        known = set(self.decision[1]) if self.decision else set()
+        return any(version.content not in known for version in self.versions)
+
+    def rule(self, rule: Mapping[str, Any], content: int, fields: Mapping[str, Any]) -> Ruling | None:
+        """What the conflict rule says to a further version; None when it asks.
+
+        An open case stays open: a rule must not close what nobody has looked at.
+        """
+        if self.open:
+            return None
+        known = [version.content for version in self.versions] + [content]
+        in_force = [version for version in self.versions if version.content in set(self.in_force)]
+        kind = str(fields.get("transaction_type", ""))
+        for version in reversed(in_force):
+            differing = differences(_fields(version), fields)
+            decision = apply_conflict_rule(rule, differing, kind)
+            if decision == "count_both":
+                return Ruling(decision, [*self.in_force, content], known, "count_both_if_type")
+            if decision == "take_new":
+                kept = [other for other in self.in_force if other != version.content]
+                return Ruling(decision, [*kept, content], known, "take_new_if_only")
+        return None
+
+
+def _fields(version: Version) -> Mapping[str, Any]:
+    """The columns of a version that somebody has to look at."""
+    if version.fields is None:
+        raise LookupError(f"the fields of content {version.content:x} were not loaded")
+    return version.fields

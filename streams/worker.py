@@ -1,0 +1,266 @@
+"""A worker: everything of `streams/` put together for one process."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import faust
+import structlog
+from faust.types import TP
+
+from producers.publisher import Publisher
+from schemas.personal import Pseudonymizer, PseudonymProfile, Sealer
+from schemas.topics import PAYMENTS, READS
+from sinks import client as clickhouse
+from sinks import restore
+from sinks.writer import Writer
+from streams import payments_work, reads_decide
+from streams.app import Handle, add_agents, consumer_of, make_app
+from streams.config import WorkerConfig
+from streams.dimensions import Dimensions, full_names
+from streams.gates import Gates
+from streams.history import History
+from streams.index import PaymentIndex, ReadIndex
+from streams.lease import GroupLease
+from streams.outlet import Outlet
+from streams.payments_decide import DecidePayments
+from streams.payments_prepare import PreparePayments
+from streams.pipeline import Pipeline
+from streams.quarantine import Quarantine
+from streams.reads_decide import DecideReads
+from streams.reads_prepare import PrepareReads
+from streams.registry import Registry
+from streams.registry_reader import RegistryBehind, RegistryReader
+from streams.requeue import Requeue
+from streams.resolve import Resolver
+from streams.restorers import LoadIndex, Restorer, load_payments, load_reads
+from streams.rows import OriginSigner, RowReader
+from streams.settle import Decide, Settle
+from streams.store import Abandoned, Store
+from streams.topic_ids import TopicIds
+from streams.transport.batch import Batch
+from streams.turn import Prepared
+from streams.watchdog import Watchdog
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """One worker process. Made before the event loop of Faust runs; `run` blocks until it ends."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
+        self._topics = {spec: spec.full_name(config.topic_prefix) for spec in (PAYMENTS, READS)}
+        self._clients = clickhouse.factory(config.clickhouse_url, database=config.database)
+        self._signer = OriginSigner(config.seal_secret)
+        self._sealer = Sealer(config.seal_secret)
+        self._publisher = Publisher(
+            config.kafka, client_id=config.name, delivery_timeout_s=30.0, linger_ms=20
+        )
+        self._outlet = Outlet(self._publisher, config.topic_prefix, self._signer)
+        self.topic_ids = TopicIds(config.kafka, [*self._topics.values(), *full_names(config.topic_prefix)])
+        self._stores: list[Store] = []
+        self._requeue = Requeue(self._store("requeue"), self._publisher, self._sealer, self._sweeps)
+        self.registry = Registry()
+        self.registry_reader = RegistryReader(config.kafka, config.topic_prefix, self.registry)
+        self._resolver = Resolver(self.registry, self._catch_up)
+        self._pipelines: dict[str, Pipeline] = {}
+        self._failure: BaseException | None = None
+
+    # -- parts
+
+    def _store(self, name: str) -> Store:
+        writer = Writer(self._clients, self.config.database, self.config.insert_limit_s)
+        self._stores.append(Store(self._clients, writer, name))
+        return self._stores[-1]
+
+    def _sweeps(self) -> bool:
+        """The worker that has the registry's first topic replays what can be cured."""
+        first = TP(full_names(self.config.topic_prefix)[0], 0)
+        return first in dict(consumer_of(self.app).positions())
+
+    def _catch_up(self) -> None:
+        while True:
+            try:
+                return self.registry_reader.catch_up()
+            except RegistryBehind as exc:
+                log.warning("registry_behind", error=str(exc))
+
+    def _payments(self, epoch: int) -> Pipeline:
+        topic = self._topics[PAYMENTS]
+        store, index = self._store(topic), PaymentIndex()
+        history = History(store, topic, epoch)
+        decide = DecidePayments(
+            store, index, history, self.registry, Quarantine(self._sealer, topic, "payment"), topic
+        )
+        prepare = PreparePayments(
+            RowReader(epoch, self._signer),
+            self._resolver,
+            Pseudonymizer(
+                self.config.pseudonym_secret, cast(PseudonymProfile, self.config.pseudonym_profile)
+            ),
+        )
+
+        def remember(keys: list[payments_work.KeyRow]) -> None:
+            payments_work.remember(index, keys)
+
+        settle = self._settle(topic, "payment", epoch, decide, remember, store)
+        return self._pipeline(topic, epoch, prepare, settle, store, history, load_payments(index))
+
+    def _reads(self, epoch: int) -> Pipeline:
+        topic = self._topics[READS]
+        store, index = self._store(topic), ReadIndex()
+        history = History(store, topic, epoch)
+        decide = DecideReads(store, index, history, Quarantine(self._sealer, topic, "read"), topic)
+        prepare = PrepareReads(RowReader(epoch, self._signer), self._resolver)
+
+        def remember(ends: reads_decide.Ends) -> None:
+            reads_decide.remember(index, ends)
+
+        settle = self._settle(topic, "read", epoch, decide, remember, store)
+        return self._pipeline(topic, epoch, prepare, settle, store, history, load_reads(index))
+
+    def _settle(
+        self, topic: str, record_type: str, epoch: int, decide: Decide[Any, Any], remember: Any, store: Store
+    ) -> Settle[Any]:
+        return Settle(
+            topic,
+            record_type,
+            epoch,
+            self.config.name,
+            decide,
+            remember,
+            store,
+            self._outlet,
+            lambda: self.topic_ids.partitions(topic),
+            self._lease,
+        )
+
+    def _pipeline(
+        self,
+        topic: str,
+        epoch: int,
+        prepare: Any,
+        settle: Settle[Any],
+        store: Store,
+        history: History,
+        load: LoadIndex,
+    ) -> Pipeline:
+        restorer = Restorer(store, history, load, topic, epoch, lambda: self.topic_ids.partitions(topic))
+        return Pipeline(topic, prepare, settle, restorer, self.config.max_rows_in_hand)
+
+    def _lease(self, turn: Sequence[Prepared]) -> GroupLease:
+        batches = [prepared.batch for prepared in turn]
+        return GroupLease(consumer_of(self.app), batches, self.config.session_timeout_s)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every assigned partition is restored and being worked on."""
+        consumer = consumer_of(self.app) if self._pipelines else None
+        return consumer is not None and self.gates.is_open(consumer.generation, list(self._pipelines))
+
+    # -- running
+
+    def run(self) -> int:
+        """Run until stopped by a signal (0) or by a failure (1); blocks."""
+        ids = self.topic_ids.read()
+        self.registry_reader.start()
+        self._catch_up()
+        client = self._clients()
+        try:
+            epochs = {topic: restore.epoch_for(client, topic, ids[topic]) for topic in self._topics.values()}
+        finally:
+            client.close()
+        self._pipelines = {
+            self._topics[PAYMENTS]: self._payments(epochs[self._topics[PAYMENTS]]),
+            self._topics[READS]: self._reads(epochs[self._topics[READS]]),
+        }
+        self.app = self._make_app()
+        worker = faust.Worker(self.app, loglevel="WARNING", redirect_stdouts=False, override_logging=False)
+        try:
+            worker.execute_from_commandline()
+        except SystemExit as exc:
+            log.info("worker_ended", code=exc.code)
+        finally:
+            self._close()
+        return 0 if self._failure is None else 1
+
+    def _make_app(self) -> faust.App:
+        config = self.config
+        registry_topics = full_names(config.topic_prefix)
+        self.gates = Gates(
+            {topic: self._restore_of(topic) for topic in self._pipelines}, config.insert_limit_s, self.fatal
+        )
+        app = make_app(config, self.gates, frozenset(registry_topics))
+        handlers: dict[tuple[str, ...], Handle] = {
+            (topic,): self._hand_to(pipeline) for topic, pipeline in self._pipelines.items()
+        }
+        handlers[tuple(registry_topics)] = self._write_dimensions
+        add_agents(app, handlers, self.fatal)
+        self._dimensions = Dimensions(self._store("registry"), config.topic_prefix)
+        self.watchdog = Watchdog(
+            app,
+            self.topic_ids,
+            lambda: any(store.waiting for store in self._stores),
+            config.stall_limit_s,
+            config.topic_check_s,
+        )
+        for forever in (*(p.run for p in self._pipelines.values()), self._requeue.run, self.watchdog.run):
+            app.task(self._guarded(forever))
+        return app
+
+    def _restore_of(self, topic: str) -> Any:
+        async def run(generation: int, partitions: Any) -> None:
+            consumer = consumer_of(self.app)
+            await self._pipelines[topic].restore(lambda: consumer.generation == generation, partitions)
+
+        return run
+
+    def _hand_to(self, pipeline: Pipeline) -> Handle:
+        async def hand(batch: Batch) -> None:
+            if await self.gates.wait(batch):
+                await pipeline.put(batch)
+
+        return hand
+
+    async def _write_dimensions(self, batch: Batch) -> None:
+        if not batch.take():
+            return
+        lease = GroupLease(consumer_of(self.app), [batch], self.config.session_timeout_s)
+        try:
+            await asyncio.to_thread(self._dimensions.write, batch, lease)
+        except Abandoned:
+            batch.drop()
+        else:
+            batch.done()
+
+    def _guarded(self, forever: Any) -> Any:
+        async def run() -> None:
+            try:
+                await forever()
+            except Exception as exc:  # noqa: BLE001 - anything unexpected ends the process
+                self.fatal(exc)
+
+        run.__name__ = getattr(forever, "__qualname__", "task").replace(".", "_")
+        return run
+
+    def fatal(self, exc: BaseException) -> None:
+        """End the process with a non-zero exit: it starts again from the committed offset.
+
+        Only the kind and the place are logged: a message may quote a row.
+        """
+        if self._failure is not None:
+            return
+        self._failure = exc
+        place = exc.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename.rsplit('/', 2)[-1]}:{place.tb_lineno}" if place else "?"
+        log.critical("worker_failed", error=type(exc).__name__, where=where)
+        self._stopping = asyncio.ensure_future(self.app.stop())
+
+    def _close(self) -> None:
+        for pipeline in self._pipelines.values():
+            pipeline.close()
+        self.registry_reader.stop()
+        self._publisher.close()

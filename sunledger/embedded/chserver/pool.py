@@ -1,0 +1,127 @@
+"""chDB connections: a pool for queries and one for inserts, and the settings of a request on a connection.
+
+chDB runs one statement at a time on a connection. Behind a single one a small query waited 6 s for a heavy
+one; with a pool it takes 0.01 s. Inserts have connections of their own, so that queries cannot hold them up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import chdb
+from chdb.state.sqlitelike import Connection
+
+from sunledger.embedded.chserver.errors import ClickHouseError
+
+QUERY_CONNECTIONS = 12
+INSERT_CONNECTIONS = 3
+_DEFAULT_DATABASE = "default"
+# Unknown setting, read-only mode, unknown database, bad value: `enter` may have stopped half way.
+_SETTING_ERRORS = frozenset({36, 27, 6, 72, 81, 115, 164, 452})
+
+T = TypeVar("T")
+
+
+class Session:
+    """One connection, used by one request at a time. Every method blocks: call them by `Pool.run`."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection: Connection = chdb.connect(str(path))
+        self._database = _DEFAULT_DATABASE
+        self._settings: set[str] = set()
+
+    def enter(self, database: str, settings: Mapping[str, str]) -> None:
+        """Apply the database and settings of a request, taking back those of the request before.
+
+        Raises an engine error on an unknown database or setting; the session must then be closed.
+        """
+        database = database or _DEFAULT_DATABASE
+        if database != self._database:
+            self.connection.query(f"USE {_quoted(database, '`')}")
+            self._database = database
+        values = dict.fromkeys(self._settings, "DEFAULT")
+        values |= {_name(name): _quoted(value) for name, value in settings.items()}
+        # One statement for both: a SET costs as much as a small query.
+        if values:
+            self.connection.query("SET " + ", ".join(f"{name} = {value}" for name, value in values.items()))
+        self._settings = set(settings)
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the settings in force can be taken back: `readonly` forbids that itself."""
+        return "readonly" not in self._settings
+
+    def close(self) -> None:
+        """End the connection."""
+        self.connection.close()
+
+
+class Pool:
+    """Sessions over one data folder, opened as needed and kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._free: dict[bool, list[Session]] = {False: [], True: []}
+        self._permits = {
+            False: asyncio.Semaphore(QUERY_CONNECTIONS),
+            True: asyncio.Semaphore(INSERT_CONNECTIONS),
+        }
+        self._threads = ThreadPoolExecutor(QUERY_CONNECTIONS + INSERT_CONNECTIONS + 2, "chdb")
+        # While one connection stays open the engine stays loaded with its tables.
+        self._anchor = Session(path)
+
+    async def run(self, work: Callable[..., T], *args: Any) -> T:
+        """Run blocking `work` in a thread; engine errors become ClickHouseError."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args))
+        except (chdb.ChdbError, RuntimeError) as error:
+            raise ClickHouseError.of(error) from None
+
+    @asynccontextmanager
+    async def session(self, *, insert: bool) -> AsyncIterator[Session]:
+        """A session for one request; waits while all are busy. Call its `enter` before anything else."""
+        async with self._permits[insert]:
+            free = self._free[insert]
+            session = free.pop() if free else await self.run(Session, self._path)
+            try:
+                yield session
+            except BaseException as error:
+                # An engine error in a statement is harmless; after anything else the state is not known.
+                if isinstance(error, ClickHouseError) and error.code not in _SETTING_ERRORS:
+                    free.append(session)
+                else:
+                    # Shielded: a client that goes away must not leave a connection open.
+                    await asyncio.shield(self.run(session.close))
+                raise
+            if session.is_reusable:
+                free.append(session)
+            else:
+                await asyncio.shield(self.run(session.close))
+
+    async def kill(self, query_id: str) -> None:
+        """Stop the running statement whose request has this id; nothing happens when there is none."""
+        await self.run(
+            lambda: self._anchor.connection.query(
+                f"KILL QUERY WHERE Settings['log_comment'] = {_quoted(query_id)} ASYNC"
+            )
+        )
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        for session in [*self._free[False], *self._free[True], self._anchor]:
+            session.close()
+
+
+def _name(name: str) -> str:
+    if not name.replace("_", "").isalnum() or not name.isascii():
+        raise ClickHouseError.make(115, "UNKNOWN_SETTING", f"Unknown setting '{name}'.")
+    return name
+
+
+def _quoted(text: str, mark: str = "'") -> str:
+    return mark + text.replace("\\", "\\\\").replace(mark, "\\" + mark) + mark

@@ -1,0 +1,125 @@
+"""What a statement is: an insert with data behind it, a query with a result, or a command without one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# Formats whose chunks can be sent one after the other: no header that would repeat, no footer.
+STREAMABLE = frozenset(
+    {"Native", "RowBinary", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow"}
+)
+_WITH_RESULT = frozenset(
+    {
+        "SELECT",
+        "WITH",
+        "SHOW",
+        "DESCRIBE",
+        "DESC",
+        "EXPLAIN",
+        "EXISTS",
+        "CHECK",
+        "KILL",
+        "(",
+        "FROM",
+        "TABLE",
+        "VALUES",
+    }
+)
+_READ_ONLY = _WITH_RESULT - {"KILL"}
+# chDB streams nothing but these.
+_STREAMABLE_WORDS = frozenset({"SELECT", "WITH", "("})
+
+_SPACE = re.compile(rb"(?:\s+|--[^\n]*(?:\n|$)|#[ !][^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
+_TOKEN = re.compile(
+    rb"""'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.)*" | `(?:[^`\\]|\\.)*` | \w+ | . """, re.VERBOSE | re.DOTALL
+)
+_FORMAT_AT_END = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\s[^()]*)?[;\s]*$", re.IGNORECASE)
+_TAIL = 2000
+
+
+@dataclass(frozen=True)
+class Insert:
+    """An INSERT whose rows follow it: `sql` ends before FORMAT, `data_start` is where the rows begin."""
+
+    sql: str
+    format: str
+    data_start: int
+
+
+def keyword(text: bytes) -> str:
+    """The first word of a statement, in capitals, comments skipped."""
+    start = _skip(text, 0)
+    found = _TOKEN.match(text, start)
+    return found.group().decode("utf-8", "replace").upper() if found else ""
+
+
+def has_result(word: str) -> bool:
+    """Whether a statement that begins with `word` answers with rows."""
+    return word in _WITH_RESULT
+
+
+def can_stream(word: str, output: str) -> bool:
+    """Whether the result of a statement can be sent chunk by chunk."""
+    return word in _STREAMABLE_WORDS and output in STREAMABLE
+
+
+def is_read_only(word: str) -> bool:
+    """Whether a statement that begins with `word` may be sent by GET."""
+    return word in _READ_ONLY
+
+
+def result_format(sql: str, default: str) -> str:
+    """The output format: the FORMAT clause at the end, else `default`."""
+    found = _FORMAT_AT_END.search(sql[-_TAIL:])
+    return found.group(1) if found else default
+
+
+def parse_insert(text: bytes) -> Insert | None:
+    """Find where the rows of an INSERT begin; None for INSERT ... SELECT and FROM INFILE, which have none.
+
+    `text` may be cut anywhere behind the FORMAT or VALUES clause.
+    """
+    position, depth = 0, 0
+    previous = b""
+    while position < len(text):
+        position = _skip(text, position)
+        found = _TOKEN.match(text, position)
+        if found is None:
+            return None
+        token = found.group()
+        start, position = position, found.end()
+        if token in (b"(", b"["):
+            depth += 1
+        elif token in (b")", b"]"):
+            depth -= 1
+        elif depth == 0 and previous != b".":
+            word = token.upper()
+            if word == b"VALUES":
+                return Insert(text[:start].decode(), "Values", position)
+            if word == b"FORMAT":
+                return _with_format(text, start, position)
+            if word in (b"SELECT", b"WITH", b"INFILE", b"WATCH", b";"):
+                return None
+        previous = token
+    return None
+
+
+def _with_format(text: bytes, start: int, position: int) -> Insert | None:
+    name = _TOKEN.match(text, _skip(text, position))
+    if name is None:
+        return None
+    end = name.end()
+    # One separator belongs to the statement; in a binary format the byte after it is already data.
+    if text[end : end + 1] == b";":
+        end += 1
+    while text[end : end + 1] in (b" ", b"\t", b"\r"):
+        end += 1
+    if text[end : end + 1] == b"\n":
+        end += 1
+    return Insert(text[:start].decode(), name.group().decode(), end)
+
+
+def _skip(text: bytes, position: int) -> int:
+    found = _SPACE.match(text, position)
+    return found.end() if found else position

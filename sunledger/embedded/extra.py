@@ -1,0 +1,51 @@
+"""Parts of our own beside the backing ones: command line, environment, the URL that says it is ready."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from sunledger.embedded.part import Command
+
+
+@dataclass(frozen=True)
+class ExtraPart:
+    """One process of ours. Without `ready_url` it counts as ready as soon as it runs.
+
+    `env` is added to the supervisor's environment; secrets belong there, never in `argv`.
+    """
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready_url: str | None = None
+    after: Sequence[str] = ("kafka", "clickhouse", "redis", "s3")
+    start_timeout_s: float = 90.0
+    cwd: str | None = None
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def command(self) -> Command:
+        """The command line as given."""
+        return Command(self.argv, self.env, Path(self.cwd) if self.cwd else None)
+
+    def probe(self) -> None:
+        """GET `ready_url`; anything but 2xx raises."""
+        if self.ready_url is not None:
+            # A proxy from the environment must never see a loopback request.
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(self.ready_url, timeout=2):
+                pass
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON object, read back by `from_dict`."""
+        return {**asdict(self), "argv": list(self.argv), "after": list(self.after), "env": dict(self.env)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The part written by `as_dict`."""
+        return cls(**value)
