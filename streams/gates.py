@@ -92,4 +92,5 @@ class Gates:
 
     def is_open(self, generation: int, topics: Sequence[str]) -> bool:
         """Whether every one of these topics that is assigned has been restored."""
-        return all(gate.is_set() for (g, t), gate in self._open.items() if g == generation and t in topics)
+        mine = [gate for (g, topic), gate in self._open.items() if g == generation and topic in topics]
+        return bool(self._open) and all(gate.is_set() for gate in mine)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import orjson
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.topics import REGISTRY, RegistryKind
 from streams.registry import Registry
@@ -45,6 +46,7 @@ class RegistryReader:
                 "log_level": 0,
             }
         )
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self._registry = registry
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -70,16 +72,21 @@ class RegistryReader:
         """
         deadline = time.monotonic() + timeout_s
         try:
-            ends = {
-                name: self._consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=timeout_s)[1]
-                for name in self._kinds
-            }
+            ends = self._ends(timeout_s)
         except KafkaException as exc:
             raise RegistryBehind(f"registry topics: {exc.args[0].name()}") from None
+        except TimeoutError:
+            raise RegistryBehind("the broker does not tell where the registry topics end") from None
         with self._moved:
             while any(self._reached.get(name, 0) < end for name, end in ends.items()):
                 if not self._moved.wait(deadline - time.monotonic()):
                     raise RegistryBehind("registry topics were not read to their end in time")
+
+    def _ends(self, timeout_s: float) -> dict[str, int]:
+        """Present end of each registry topic. Asked through another client: ours is busy reading."""
+        asked = {TopicPartition(name, 0): OffsetSpec.latest() for name in self._kinds}
+        futures = self._admin.list_offsets(asked, request_timeout=timeout_s)
+        return {tp.topic: future.result(timeout_s).offset for tp, future in futures.items()}
 
     def _run(self) -> None:
         while not self._stopping.is_set():

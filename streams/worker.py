@@ -1,7 +1,8 @@
 """A worker: everything of `streams/` put together for one process."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import faust
@@ -36,8 +37,8 @@ from streams.resolve import Resolver
 from streams.restorers import LoadIndex, Restorer, load_payments, load_reads
 from streams.rows import OriginSigner, RowReader
 from streams.settle import Decide, Settle
-from streams.store import Abandoned, Store
-from streams.topic_ids import TopicIds
+from streams.store import Abandoned, Always, Store
+from streams.topic_ids import TopicIds, TopicsMissing
 from streams.transport.batch import Batch
 from streams.turn import Prepared
 from streams.watchdog import Watchdog
@@ -66,6 +67,7 @@ class Worker:
         self._resolver = Resolver(self.registry, self._catch_up)
         self._pipelines: dict[str, Pipeline] = {}
         self._failure: BaseException | None = None
+        self._app: faust.App | None = None
 
     # -- parts
 
@@ -156,21 +158,29 @@ class Worker:
     @property
     def ready(self) -> bool:
         """Whether every assigned partition is restored and being worked on."""
-        consumer = consumer_of(self.app) if self._pipelines else None
-        return consumer is not None and self.gates.is_open(consumer.generation, list(self._pipelines))
+        app = self._app
+        return app is not None and self.gates.is_open(consumer_of(app).generation, list(self._pipelines))
+
+    @property
+    def app(self) -> faust.App:
+        """The Faust app, once `run` has made it."""
+        if self._app is None:
+            raise RuntimeError("the worker does not run yet")
+        return self._app
 
     # -- running
 
     def run(self) -> int:
         """Run until stopped by a signal (0) or by a failure (1); blocks."""
-        ids = self.topic_ids.read()
+        ids = self._topic_ids()
         self.registry_reader.start()
         self._catch_up()
-        client = self._clients()
-        try:
-            epochs = {topic: restore.epoch_for(client, topic, ids[topic]) for topic in self._topics.values()}
-        finally:
-            client.close()
+        store = self._store("epochs")
+        epochs = {
+            topic: store.read(lambda client, t=topic: restore.epoch_for(client, t, ids[t]), Always())  # type: ignore[misc]
+            for topic in self._topics.values()
+        }
+        store.close()
         self._pipelines = {
             self._topics[PAYMENTS]: self._payments(epochs[self._topics[PAYMENTS]]),
             self._topics[READS]: self._reads(epochs[self._topics[READS]]),
@@ -184,6 +194,15 @@ class Worker:
         finally:
             self._close()
         return 0 if self._failure is None else 1
+
+    def _topic_ids(self) -> Mapping[str, str]:
+        """Ids of the topics; waits for the broker, and for `sunledger migrate` to have made them."""
+        while True:
+            try:
+                return self.topic_ids.read()
+            except TopicsMissing as exc:
+                log.warning("waiting_for_topics", error=str(exc))
+                time.sleep(1.0)
 
     def _make_app(self) -> faust.App:
         config = self.config

@@ -1,0 +1,162 @@
+"""Settings of every process, read from the environment (`SUNLEDGER_…`) once, in `main`.
+
+One frozen class per process; all faults are reported at once, and no value of a secret is ever in the
+report. Nothing but this module reads the environment.
+"""
+
+import os
+import socket
+from base64 import urlsafe_b64decode
+from binascii import Error as Base64Error
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "SUNLEDGER_"
+
+
+class SettingsFaults(Exception):
+    """One or more settings are missing or wrong; the message names each, its variable and the reason."""
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    """Secrets are urlsafe base64 of at least 32 bytes."""
+    try:
+        raw = urlsafe_b64decode(value.get_secret_value())
+    except (Base64Error, ValueError):
+        raise ValueError("is not urlsafe base64") from None
+    if len(raw) < 32:
+        raise ValueError(f"holds {len(raw)} bytes, at least 32 are needed")
+    return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+
+
+def raw(secret: SecretStr) -> bytes:
+    """The bytes of a `Secret`."""
+    return urlsafe_b64decode(secret.get_secret_value())
+
+
+class _Process(BaseSettings):
+    """What every process has."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="One JSON object a line, or for people."
+    )
+
+
+class _Kafka(_Process):
+    kafka: str = Field(description="Bootstrap servers, host:port[,host:port].")
+    topic_prefix: str = Field(
+        "", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Put before every topic's name."
+    )
+
+
+class _ClickHouse(_Process):
+    clickhouse_url: SecretStr = Field(description="http(s)://user:password@host:port.")
+    clickhouse_database: str = Field(
+        "sunledger", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$", description="ClickHouse database."
+    )
+
+
+class _Sql(_Process):
+    sql_url: SecretStr = Field(
+        description="SQLAlchemy URL of the registry, sqlite:/// or postgresql+psycopg://."
+    )
+
+
+class _Port(_Process):
+    ops_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    ops_port: int = Field(0, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 is none.")
+
+
+class MigrateSettings(_Kafka, _ClickHouse, _Sql):
+    """Settings of `sunledger migrate`."""
+
+    topic_replication: int = Field(1, ge=1, le=9, description="Replicas of each topic when it is created.")
+
+
+class ApiSettings(_Kafka, _ClickHouse, _Sql):
+    """Settings of `sunledger api`."""
+
+    redis_url: SecretStr = Field(description="Redis or Valkey.")
+    api_host: str = Field("127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
+    issuer: str = Field("sunledger", min_length=1, description="iss of the tokens.")
+    keys_directory: Path = Field(description="Where the signing keys are kept (mode 0700).")
+    credential_key: Secret = Field(description="Encrypts the credentials of datasets.")
+    admin_email: str = Field(description="The first admin; made at start when no user has this e-mail.")
+    admin_password: SecretStr = Field(SecretStr(""), description="Password of the first admin.")
+    device_token_days: int = Field(365, ge=1, le=3650, description="Lifetime of a device's token, days.")
+    user_token_hours: int = Field(8, ge=1, le=168, description="Lifetime of a login, hours.")
+    max_body_bytes: int = Field(
+        8 * 1024 * 1024, ge=1024, description="Largest request body, packed and unpacked, bytes."
+    )
+    max_reads: int = Field(10_000, ge=1, description="Most reads in one request.")
+    reads_limit: str = Field("600/minute", description="Requests of one device, as count/period.")
+
+    def lifetimes(self) -> tuple[timedelta, timedelta]:
+        """Lifetime of a login and of a device's token."""
+        return timedelta(hours=self.user_token_hours), timedelta(days=self.device_token_days)
+
+
+class WorkerSettings(_Kafka, _ClickHouse, _Port):
+    """Settings of `sunledger worker`."""
+
+    group: str = Field("sunledger", min_length=1, description="Consumer group, put after the topic prefix.")
+    worker_name: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        description="Name of this process in the ledger's ranges.",
+    )
+    pseudonym_secret: Secret = Field(description="Master secret of pseudonyms.")
+    pseudonym_profile: Literal["hmac", "sha256"] = Field("hmac", description="How pseudonyms are made.")
+    seal_secret: Secret = Field(description="Master secret of sealed originals.")
+    session_timeout_s: float = Field(20.0, ge=1, description="Kafka session time-out, seconds.")
+    heartbeat_s: float = Field(3.0, gt=0, description="Seconds between heartbeats.")
+    rebalance_timeout_s: float = Field(60.0, ge=2, description="Longest hand-over at a rebalance, seconds.")
+    insert_limit_s: int = Field(
+        30, ge=1, description="Longest time an insert may run on the server, seconds."
+    )
+    commit_interval_s: float = Field(1.0, gt=0, description="Seconds between commits of offsets.")
+    fetch_rows: int = Field(20_000, ge=1, description="Most records of one fetch.")
+    max_rows_in_hand: int = Field(60_000, ge=1, description="Rows at which a topic's agents are held back.")
+    stall_limit_s: float = Field(300.0, ge=1, description="Seconds without progress that end the process.")
+
+
+class ProducersSettings(_Kafka, _Sql, _Port):
+    """Settings of `sunledger producers`: the S3 poller and the outbox relay."""
+
+    credential_key: Secret = Field(description="Opens the credentials of datasets.")
+    pseudonym_secret: Secret = Field(description="Master secret of pseudonyms.")
+    pseudonym_profile: Literal["hmac", "sha256"] = Field("hmac", description="How pseudonyms are made.")
+    seal_secret: Secret = Field(description="Master secret of sealed originals.")
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(kind: type[S], **given: Any) -> S:
+    """Read the settings of a process.
+
+    Raises:
+        SettingsFaults: naming every variable that is missing or wrong.
+    """
+    try:
+        return kind(**given)
+    except ValidationError as exc:
+        lines = [
+            f"  {PREFIX}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            for fault in exc.errors(include_url=False, include_input=False, include_context=False)
+        ]
+    raise SettingsFaults("settings are missing or wrong:\n" + "\n".join(lines))
