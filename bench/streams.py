@@ -92,7 +92,7 @@ def agent_main(arguments: argparse.Namespace) -> None:
         began = began or time.monotonic()
         seen += rows
         if seen >= arguments.rows:
-            print(json.dumps({"rows_per_second": seen / (time.monotonic() - began)}), flush=True)
+            print("\n" + json.dumps({"rows_per_second": seen / (time.monotonic() - began)}), flush=True)
             os._exit(0)
 
     if batched:
@@ -122,7 +122,8 @@ def run_agent(kind: str, endpoints: Endpoints, topic: str, rows: int, folder: Pa
     child = Child.start(f"agent-{kind}", [*argv, "--topic", topic, "--rows", str(rows)], folder)
     if child.wait(600) != 0:
         raise SystemExit(f"the {kind} agent failed:\n" + "\n".join(child.tail(20)))
-    return float(json.loads(child.tail(1)[0])["rows_per_second"])
+    answer = next(line for line in child.tail(20) if line.startswith("{"))
+    return float(json.loads(answer)["rows_per_second"])
 
 
 def run_worker(endpoints: Endpoints, prefix: str, rows: int, folder: Path) -> float:
@@ -134,7 +135,7 @@ def run_worker(endpoints: Endpoints, prefix: str, rows: int, folder: Path) -> fl
         folder, endpoints.kafka, prefix, endpoints.clickhouse, "bench", session_timeout_s=20
     )
     try:
-        wait_until(worker.ready, 120, "the worker's readiness")
+        worker.wait_ready(120)
         began = time.monotonic()
 
         def stored() -> bool:

@@ -5,7 +5,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import clickhouse_connect
-import urllib3
 from clickhouse_connect.driver.client import Client
 
 INSERT_LIMIT_S: Final = 30
@@ -59,7 +58,7 @@ def connect(
         settings={**SETTINGS, **(settings or {})},
         autogenerate_session_id=False,
         tz_mode="aware",
-        pool_mgr=urllib3.PoolManager(num_pools=4, maxsize=8, retries=False),
+        dedicated_pool=True,  # closed with the client
     )
 
 

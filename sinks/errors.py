@@ -1,8 +1,8 @@
 """Errors of the store, sorted by what cures them.
 
-    StoreError
-    ├── Retryable     the same call may succeed later: network, time-out, overload, memory
-    └── Refused       the store says no to these rows: type, constraint, parse errors; retrying cannot cure
+StoreError
+├── Retryable     the same call may succeed later: network, time-out, overload, memory
+└── Refused       the store says no to these rows: type, constraint, parse errors; retrying cannot cure
 """
 
 import re

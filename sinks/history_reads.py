@@ -13,9 +13,11 @@ def history_intervals(
     Times are milliseconds UTC. May raise the driver's exceptions; `errors.classify` sorts them.
     """
     rows = client.query(
-        "SELECT device_id, toUnixTimestamp64Milli(assumeNotNull(start)), toUnixTimestamp64Milli(end), identity"
+        "SELECT device_id, toUnixTimestamp64Milli(assumeNotNull(start)), toUnixTimestamp64Milli(end),"
+        " identity"
         " FROM read_versions WHERE type = 'History' AND device_id IN {devices:Array(String)}"
-        " AND end > fromUnixTimestamp64Milli({first:Int64}) AND start < fromUnixTimestamp64Milli({last:Int64})",
+        " AND end > fromUnixTimestamp64Milli({first:Int64})"
+        " AND start < fromUnixTimestamp64Milli({last:Int64})",
         parameters={"devices": sorted(set(device_ids)), "first": first_ms, "last": last_ms},
     ).result_rows
     found: dict[str, list[tuple[int, int, int]]] = {}

@@ -14,7 +14,8 @@ def latest_decisions(client: Client, identities: Iterable[int]) -> dict[int, tup
     if not wanted:
         return {}
     rows = client.query(
-        "SELECT identity, argMax(selected, (decided_at, decision_id)), argMax(known, (decided_at, decision_id))"
+        "SELECT identity, argMax(selected, (decided_at, decision_id)),"
+        " argMax(known, (decided_at, decision_id))"
         " FROM decisions WHERE identity IN {identities:Array(UInt64)} GROUP BY identity",
         parameters={"identities": wanted},
     ).result_rows

@@ -185,8 +185,10 @@ class Worker:
             self._topics[PAYMENTS]: self._payments(epochs[self._topics[PAYMENTS]]),
             self._topics[READS]: self._reads(epochs[self._topics[READS]]),
         }
-        self.app = self._make_app()
-        worker = faust.Worker(self.app, loglevel="WARNING", redirect_stdouts=False, override_logging=False)
+        self._app = self._make_app()
+        worker = faust.Worker(
+            self._app, quiet=True, loglevel="WARNING", redirect_stdouts=False, override_logging=False
+        )
         try:
             worker.execute_from_commandline()
         except SystemExit as exc:

@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS {database}.topic_epochs
 (
     topic String COMMENT 'Topic',
     topic_id String COMMENT 'Topic id given by Kafka when the topic was created',
-    epoch UInt8 COMMENT 'Number a worker proposed for it; the view of restore.py settles two proposals',
+    epoch UInt8 COMMENT 'Number the worker proposed; the epoch in force is the place of the topic id in order of first_seen',
     first_seen DateTime64(6, 'UTC') DEFAULT now64(6) COMMENT 'When it was first seen, clock of the server, UTC, microseconds'
 )
 ENGINE = MergeTree

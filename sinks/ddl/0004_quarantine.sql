@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS {database}.quarantine_rows
     identity UInt64 COMMENT 'Hash that names the record; 0 when it could not be told',
     reasons Array(LowCardinality(String)) COMMENT 'Reason codes, each `code` or `code:FIELD`',
     details String COMMENT 'What a person needs beside the reasons; never a value of the row',
-    missing_kind LowCardinality(String) COMMENT 'organization, dataset or device when one was unknown; the row replays when it appears',
+    missing_kind LowCardinality(String) COMMENT 'organizations, datasets or devices when such an object was unknown; the row replays when it appears',
     missing_id String COMMENT 'Id (for a device: external id) of the unknown object',
     sealed String COMMENT 'The whole record value, encrypted with the key of the organisation',
     dataset_id String COMMENT 'Dataset the row came through; empty for none',

@@ -33,7 +33,7 @@ def start_worker(
         )
         started.append(worker)
         if wait:
-            wait_until(worker.ready, 60, "the worker's readiness")
+            worker.wait_ready()
         return worker
 
     yield start

@@ -75,6 +75,18 @@ class WorkerProcess:
         except (urllib.error.URLError, OSError):
             return False
 
+    def wait_ready(self, limit_s: float = 60.0) -> None:
+        """Return when it is ready; fails with its last log lines when it ends or takes too long."""
+
+        def settled() -> bool:
+            return self.ready() or self.child.poll() is not None
+
+        try:
+            wait_until(settled, limit_s, "the worker's readiness")
+        finally:
+            if not self.ready():
+                raise AssertionError("the worker is not ready:\n" + "\n".join(self.child.tail(30)))
+
     def metrics(self) -> str:
         """What `/metrics` says."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:

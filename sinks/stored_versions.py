@@ -1,0 +1,53 @@
+"""All stored versions of payments and reads, for a comparison field by field."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from sinks.arrow_results import arrow_table
+from sinks.tables import SCHEMAS
+
+
+def stored_payments(client: Client, identities: Iterable[int]) -> list[dict[str, Any]]:
+    """All stored versions of payments, every column of `payment_versions`, by identity and position.
+
+    Times are aware UTC datetimes, decimals `Decimal`.
+    """
+    return _versions(client, "payment_versions", identities, "")
+
+
+def stored_reads(
+    client: Client, identities: Iterable[int], device_ids: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """All stored versions of reads, by identity and position; naming the devices makes it cheaper."""
+    if device_ids is None:
+        return _versions(client, "read_versions", identities, "")
+    return _versions(
+        client,
+        "read_versions",
+        identities,
+        " AND device_id IN {devices:Array(String)}",
+        {"devices": sorted(set(device_ids))},
+    )
+
+
+def _versions(
+    client: Client,
+    table: str,
+    identities: Iterable[int],
+    condition: str,
+    parameters: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    wanted = sorted(set(identities))
+    if not wanted:
+        return []
+    found = arrow_table(
+        client,
+        f"SELECT {', '.join(SCHEMAS[table].names)} FROM {table}"
+        f" WHERE identity IN {{identities:Array(UInt64)}}{condition}"
+        " ORDER BY identity, position, stored_at LIMIT 1 BY identity, content_hash",
+        {"identities": wanted, **(parameters or {})},
+    )
+    rows: list[dict[str, Any]] = found.cast(SCHEMAS[table]).to_pylist(maps_as_pydicts="strict")
+    return rows

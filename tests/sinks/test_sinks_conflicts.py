@@ -1,0 +1,104 @@
+"""The view conflicts: one case per record with several versions, computed from what is stored."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sinks_helpers import NOON, Store, payment, read
+
+from schemas.content import differences
+
+
+def test_one_version_is_no_case(store: Store) -> None:
+    """Stored twice, or known under an alias, it is still one version."""
+    row = payment(id="A")
+    store.pay(row)
+    store.pay(row)
+    names = ("home", "identity", "position")
+    store.put("payment_keys", {**{n: row[n] for n in names}, "content_hash": 99, "outcome": "alias"})
+    assert store.rows("SELECT * FROM conflicts") == []
+
+
+def test_a_case_lists_its_versions_by_position(store: Store) -> None:
+    """With lineage, and which of them counts now."""
+    second = payment(id="A", payment_amount=Decimal(2), outcome="conflict", source_ref="b", line=9)
+    first = {**payment(id="A", source_ref="a", line=4), "position": second["position"] - 10**6 + 10**7}
+    first["position"] = 0
+    store.pay(second)
+    store.pay(first)
+    case = store.rows("SELECT * FROM conflicts")[0]
+    assert (case["organization_id"], case["record_type"], case["record_id"]) == ("org_a", "payment", "A")
+    assert case["identity"] == first["identity"]
+    assert [(v["content_hash"], v["position"]) for v in case["versions"]] == [
+        (first["content_hash"], first["position"]),
+        (second["content_hash"], second["position"]),
+    ]
+    assert [v["counting"] for v in case["versions"]] == [True, False]
+    assert [(v["source_ref"], v["line"]) for v in case["versions"]] == [("a", 4), ("b", 9)]
+    assert (case["open"], case["decision"], case["decided_at"]) == (True, "", None)
+
+
+def test_no_wrong_outcome_can_hide_a_case(store: Store) -> None:
+    """Two versions that are both called accepted are a case all the same."""
+    store.pay(payment(id="A"), payment(id="A", payment_amount=Decimal(3)))
+    case = store.rows("SELECT open, differing_fields FROM conflicts")[0]
+    assert case == {"open": True, "differing_fields": ["PAYMENT_AMOUNT"]}
+
+
+def test_a_new_version_reopens_the_case(store: Store) -> None:
+    """A decision closes it for the versions it knew; an undo opens it again."""
+    rows = store.pay(payment(id="A"), payment(id="A", outcome="conflict"))
+    hashes = [row["content_hash"] for row in rows]
+
+    def state() -> tuple[Any, ...]:
+        case = store.rows("SELECT open, decision, decided_by, versions FROM conflicts")[0]
+        return case["open"], case["decision"], case["decided_by"], [v["counting"] for v in case["versions"]]
+
+    store.decide(rows[0], "take_new", selected=hashes[1:], known=hashes, decided_by="rule")
+    assert state() == (False, "take_new", "rule", [False, True])
+    store.pay(payment(id="A", outcome="conflict"))
+    assert state() == (True, "take_new", "rule", [False, True, False])
+    store.decide(rows[0], "undo", known=hashes)
+    assert state() == (True, "undo", "usr_1", [True, False, False])
+
+
+FULL: dict[str, Any] = {
+    "supplied": ["TIMESTAMP", "PAYMENT_AMOUNT", "STATUS", "LATITUDE", "SOURCE", "PAYMENT_CURRENCY", "custom"],
+    "status": "ok",
+    "latitude": 1.5,
+    "source_field": "cash",
+    "custom": {"a": "1", "b": "2"},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payment_amount": Decimal("10.000000001")},
+        {"status": "late"},
+        {"timestamp": NOON.replace(microsecond=1000)},
+        {"latitude": 1.6, "source_field": "mobile"},
+        {"custom": {"a": "1", "b": "3", "c": "4"}},
+        {"payment_currency": "KES", "currency_given": "KES"},
+        {"payment_currency": "KES", "currency_given": " ngn"},
+        {"supplied": ["TIMESTAMP"], "payment_amount": Decimal(3), "status": ""},
+        {"customer_name": "0" * 64},
+    ],
+)
+def test_differing_fields_are_those_the_worker_compares(store: Store, change: dict[str, Any]) -> None:
+    """A field absent on one side is no difference, personal fields are not compared."""
+    rows = store.pay(payment(id="A", **FULL), payment(id="A", **{**FULL, **change, "outcome": "conflict"}))
+    case = store.rows("SELECT differing_fields FROM conflicts")[0]
+    assert sorted(case["differing_fields"]) == sorted(differences(rows[0], rows[1]))
+
+
+def test_reads_have_cases_too(store: Store) -> None:
+    """Two values for one device, type and time."""
+    store.put("read_versions", read(NOON, 100), read(NOON, 130))
+    case = store.rows("SELECT record_type, record_id, differing_fields, open FROM conflicts")[0]
+    assert case == {
+        "record_type": "read",
+        "record_id": "D1 Aggregate 2026-03-01 12:00:00.000",
+        "differing_fields": ["value"],
+        "open": True,
+    }
