@@ -47,6 +47,9 @@ class Code(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"
     BAD_HEADER = "bad_header"
     STORE_REFUSED = "store_refused"
+    EMPTY_FILE = "empty_file"
+    BAD_ENCODING = "bad_encoding"
+    WRONG_NAME = "wrong_name"
 
 
 REPLAY_WHEN_REGISTERED = frozenset({Code.UNKNOWN_ORGANIZATION, Code.UNKNOWN_DATASET, Code.UNKNOWN_DEVICE})

@@ -43,6 +43,6 @@ class WorkerConfig:
     insert_limit_s: int = 30
     commit_interval_s: float = 1.0
     fetch_rows: int = 20_000
-    max_rows_in_hand: int = 60_000
+    max_rows_in_hand: int = 120_000
     stall_limit_s: float = 300.0
     topic_check_s: float = 5.0

@@ -64,6 +64,11 @@ class History:
     def _range(self, first: int, last: int, lease: Lease) -> dict[int, str]:
         return self._store.read(lambda c: restore.ledger_outcomes(c, self._topic, first, last), lease)
 
+    @property
+    def has_orphans(self) -> bool:
+        """Whether any row is stored without a ledger row, as far as the restore saw."""
+        return bool(self._orphans)
+
     def orphan(self, at: int) -> Orphan | None:
         """A row that a fact or quarantine table holds without a ledger row; its outcome stays."""
         return self._orphans.get(at)

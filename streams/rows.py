@@ -72,6 +72,7 @@ class RowReader:
     def __init__(self, epoch: int, signer: OriginSigner) -> None:
         self._epoch = epoch
         self._signer = signer
+        self._last: tuple[Any, str] = (None, "")
 
     def read(self, batch: Batch) -> list[Row]:
         """One row per record, in order; a fault never stops the others."""
@@ -79,7 +80,6 @@ class RowReader:
         return [self._row(record, base + record.offset) for record in batch.records]
 
     def _row(self, record: Record, at: int) -> Row:
-        given = dict(record.headers)
         value = _json_object(record.value)
         row = Row(
             record, at, False, "", "", "topic", "", 0, record.timestamp, None,
@@ -87,11 +87,16 @@ class RowReader:
         )  # fmt: skip
         if isinstance(value, Code):
             row.reasons.append(reason(value))
-        if given:
+        if record.headers == self._last[0]:
+            row.organization_id = self._last[1]
+        elif record.headers:
             try:
-                self._lineage(row, given)
+                self._lineage(row, dict(record.headers))
             except (ValueError, OverflowError, UnicodeDecodeError):
                 row.reasons.append(reason(Code.BAD_HEADER))
+            if len(record.headers) == 1 and not row.reasons:
+                # most direct publishers send the organisation and nothing else, row after row
+                self._last = (record.headers, row.organization_id)
         return row
 
     def _lineage(self, row: Row, given: dict[str, bytes]) -> None:

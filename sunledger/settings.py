@@ -130,7 +130,7 @@ class WorkerSettings(_Kafka, _ClickHouse, _Port):
     )
     commit_interval_s: float = Field(1.0, gt=0, description="Seconds between commits of offsets.")
     fetch_rows: int = Field(20_000, ge=1, description="Most records of one fetch.")
-    max_rows_in_hand: int = Field(60_000, ge=1, description="Rows at which a topic's agents are held back.")
+    max_rows_in_hand: int = Field(120_000, ge=1, description="Rows at which a topic's agents are held back.")
     stall_limit_s: float = Field(300.0, ge=1, description="Seconds without progress that end the process.")
 
 

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS {database}.read_versions
     INDEX by_position position TYPE minmax GRANULARITY 4
 )
 ENGINE = ReplacingMergeTree(first_wins)
-PARTITION BY sipHash64(device_id) % 8
+PARTITION BY sipHash64(device_id) % 4
 ORDER BY (organization_id, device_id, type, end, identity, content_hash)
 SETTINGS fsync_after_insert = 1
 COMMENT 'Every version of every read; analysts read the view reads';

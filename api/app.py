@@ -1,0 +1,136 @@
+"""Puts the API together: the parts, the middleware, the areas, the error answers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from api import problems
+from api.auth import endpoints as auth
+from api.auth.service import ensure_admin
+from api.datasets import endpoints as datasets
+from api.db import Database
+from api.deps import Running
+from api.errors import Problem
+from api.jwts import TokenSigner
+from api.keys import KeyRing
+from api.ledger import endpoints as ledger
+from api.middleware import BodyLimit, RequestContext
+from api.ops import endpoints as ops
+from api.ops.readiness import Readiness
+from api.parts import ApiParts
+from api.rates import RateLimiter
+from api.reads import endpoints as reads
+from api.reads.repository import Devices
+from api.redis_client import RedisGate
+from api.registry import endpoints as registry
+from api.sealing import CredentialBox
+from api.store import Store
+from api.tokens import endpoints as tokens
+from api.tokens.keeper import TokenKeeper
+from api.tokens.state import TokenState
+from schemas.read_requests import MeterReadsRequest
+from sinks import queries
+
+
+class NotMigrated(Exception):
+    """The ClickHouse database lacks tables that this program needs."""
+
+
+def create_app(parts: ApiParts) -> FastAPI:
+    """The application over these parts. Connections are made when it starts, and closed when it stops."""
+    app = FastAPI(
+        title="Sunledger",
+        summary="Payments, device reads and the registry they are matched with.",
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.parts = parts
+    app.add_middleware(BodyLimit, max_bytes=parts.settings.max_body_bytes)
+    app.add_middleware(RequestContext)
+    problems.install(app)
+    for area in (auth, registry, tokens, datasets, reads, ledger, ops):
+        app.include_router(area.router)
+    _describe(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: ApiParts = app.state.parts
+    settings = parts.settings
+    found = _assemble(parts)
+    await run_in_threadpool(ensure_admin, found.db, settings.admin_email, settings.admin_password)
+    app.state.running = found
+    keeper = asyncio.create_task(found.keeper.run(), name="token-keeper")
+    try:
+        yield
+    finally:
+        found.keeper.stop()
+        await keeper
+        await found.gate.close()
+        found.store.close()
+        found.db.close()
+
+
+def _assemble(parts: ApiParts) -> Running:
+    settings = parts.settings
+    db, gate, ring = Database(parts.sql_url), RedisGate(parts.redis_url), KeyRing(settings.keys_directory)
+    state, store = TokenState(db, gate), Store(parts.clickhouse)
+    limits = {
+        "reads": settings.reads_limit,
+        "login": settings.login_limit,
+        "login_address": settings.login_address_limit,
+    }
+    return Running(
+        parts=parts,
+        db=db,
+        gate=gate,
+        ring=ring,
+        signer=TokenSigner(ring, settings.issuer),
+        tokens=state,
+        keeper=TokenKeeper(db, gate, state),
+        rates=RateLimiter(gate, limits),
+        devices=Devices(db),
+        box=CredentialBox(settings.credential_key),
+        store=store,
+        readiness=Readiness(
+            {
+                "sql": lambda: run_in_threadpool(db.ping),
+                "redis": gate.ping,
+                "kafka": lambda: run_in_threadpool(parts.broker_ready),
+                "clickhouse": lambda: run_in_threadpool(store.ask, _clickhouse_ready),
+            }
+        ),
+    )
+
+
+def _clickhouse_ready(client: Client) -> None:
+    """Raises when the store does not answer or lacks tables."""
+    if queries.pending_migrations(client, str(client.database)):
+        raise NotMigrated
+
+
+def _describe(app: FastAPI) -> None:
+    """Add the models that no signature names to OpenAPI, and take out FastAPI's own error models."""
+    made = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schemas = made()["components"]["schemas"]
+            for model in (Problem, MeterReadsRequest):
+                found = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas.update(found.pop("$defs", {}))
+                schemas[model.__name__] = found
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+        document: dict[str, Any] = app.openapi_schema or {}
+        return document
+
+    app.openapi = document  # type: ignore[method-assign]

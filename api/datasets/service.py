@@ -1,0 +1,101 @@
+"""The rules of datasets: what they may name, how credentials are kept, when a run may start."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from api import ids
+from api.datasets.schemas import ConflictRule, DatasetIn, DatasetPatch, S3In
+from api.errors import Archived, Conflict, Invalid
+from api.models import Dataset, Organization, Project
+from api.registry import repository
+from api.registry.service import parent
+from api.sealing import CredentialBox
+from api.tables import Run
+
+
+def create(session: Session, box: CredentialBox, body: DatasetIn) -> Dataset:
+    """A new dataset of an organisation, active at once."""
+    parent(session, Organization, body.organization_id, "organization_id")
+    fields = body.model_dump(exclude={"s3", "conflict_rule", "schedule"})
+    fields["project_ids"] = _projects(session, body.organization_id, body.project_ids)
+    dataset = Dataset(
+        **fields,
+        conflict_rule=(body.conflict_rule or ConflictRule()).model_dump(),
+        schedule=body.schedule or "daily",
+        state="active",
+    )
+    _check_target(dataset.target, dataset.project_ids, dataset.programme_id)
+    dataset.id = ids.new_id(ids.DATASET)
+    _locate(box, dataset, body.s3)
+    return repository.add_as(session, dataset)
+
+
+def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPatch) -> Dataset:
+    """Change the fields that were sent; new credentials replace the old ones."""
+    dataset = repository.get(session, Dataset, dataset_id, lock=True)
+    changes = body.changes()
+    if dataset.archived and changes.get("archived", True):
+        raise Archived
+    changes.pop("s3", None)
+    if body.conflict_rule:
+        changes["conflict_rule"] = body.conflict_rule.model_dump()
+    if body.project_ids is not None:
+        changes["project_ids"] = _projects(session, dataset.organization_id, body.project_ids)
+    _check_target(
+        dataset.target,
+        changes.get("project_ids", dataset.project_ids),
+        changes.get("programme_id", dataset.programme_id),
+    )
+    if body.s3:
+        _locate(box, dataset, body.s3)
+    repository.change(session, dataset, changes, "")
+    return dataset
+
+
+def request_run(session: Session, dataset_id: str) -> Run:
+    """Ask for a run now; the poller takes it.
+
+    Raises:
+        NotFound: no such dataset.
+        Conflict: it is archived or paused.
+    """
+    dataset = repository.get(session, Dataset, dataset_id)
+    if dataset.archived:
+        raise Archived
+    if dataset.state != "active":
+        raise Conflict("The dataset is paused; set its state to `active` first.")
+    run = Run(id=ids.new_id(ids.RUN), dataset_id=dataset_id, trigger="demand", state="requested")
+    session.add(run)
+    session.flush()
+    return run
+
+
+def _locate(box: CredentialBox, dataset: Dataset, s3: S3In) -> None:
+    dataset.location = {
+        "bucket": s3.bucket,
+        "prefix": s3.prefix,
+        "endpoint_url": s3.endpoint_url,
+        "region": s3.region,
+    }
+    secret = {
+        "access_key": s3.access_key.get_secret_value(),
+        "secret_key": s3.secret_key.get_secret_value(),
+    }
+    dataset.sealed_credentials = box.seal(dataset.id, secret)
+
+
+def _projects(session: Session, organization_id: str, project_ids: list[str]) -> list[str]:
+    wanted = sorted(set(project_ids))
+    for project_id in wanted:
+        if parent(session, Project, project_id, "project_ids").organization_id != organization_id:
+            text = "A project belongs to another organisation."
+            raise Invalid.field("project_ids", "other_organization", text)
+    return wanted
+
+
+def _check_target(target: str, project_ids: list[str], programme_id: Any) -> None:
+    if target == "project" and not project_ids:
+        raise Invalid.field("project_ids", "missing", "A target of `project` needs at least one.")
+    if target == "programme" and not programme_id:
+        raise Invalid.field("programme_id", "missing", "A target of `programme` needs it.")

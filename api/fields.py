@@ -1,0 +1,80 @@
+"""Types of request fields shared by the areas: each trims, bounds and checks without quoting."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import pycountry
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+_FIRST = datetime(1900, 1, 1, tzinfo=UTC)
+_END = datetime(2300, 1, 1, tzinfo=UTC)
+
+
+def _clean(text: str) -> str:
+    """Control characters have no place in names (and PostgreSQL refuses NUL)."""
+    if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text):
+        raise PydanticCustomError("control_character", "Control characters are not allowed.")
+    return text
+
+
+def _country(text: str) -> str:
+    """ISO 3166-1 alpha-2; alpha-3 codes and English names are accepted and turned into it."""
+    try:
+        found = pycountry.countries.lookup(text)
+    except LookupError:
+        raise PydanticCustomError("unknown_country", "Expected an ISO 3166-1 country code.") from None
+    return str(found.alpha_2)
+
+
+def _currency(text: str) -> str:
+    """ISO 4217 code in any case."""
+    code = text.upper()
+    if pycountry.currencies.get(alpha_3=code) is None:
+        raise PydanticCustomError("unknown_currency", "Expected an ISO 4217 currency code.")
+    return code
+
+
+def _assume_utc(value: object) -> object:
+    """A moment without a zone is UTC, as everywhere in the product."""
+    if isinstance(value, str) and len(value) < 40:
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return value
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return value
+
+
+def _moment(value: datetime) -> datetime:
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        utc = _END
+    if not _FIRST <= utc < _END:
+        raise PydanticCustomError("out_of_range", "Expected a moment from 1900 to 2299.")
+    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+
+# The order matters: trimmed and measured first, then looked at.
+Clean = AfterValidator(_clean)
+Line = Annotated[str, Clean]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300), Clean]
+ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Clean]
+"""Exact text after trimming; nothing else is normalised (near misses are hints, never matches)."""
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), Clean]
+ObjectId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40), Clean]
+ProgrammeId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64), Clean]
+Country = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=2, max_length=80),
+    AfterValidator(_country),
+]
+Currency = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=3, max_length=3),
+    AfterValidator(_currency),
+]
+Moment = Annotated[AwareDatetime, BeforeValidator(_assume_utc), AfterValidator(_moment)]
+"""ISO 8601; stored as UTC milliseconds."""
+Kilowatts = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]

@@ -1,0 +1,68 @@
+"""What became of rows and connections, as told over HTTP."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer
+
+from api.db import iso_ms
+
+Big = Annotated[str, BeforeValidator(str), Field(description="64-bit number as text: JSON readers round it.")]
+Moment = Annotated[datetime, PlainSerializer(iso_ms, return_type=str)]
+
+
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+Amount = Annotated[Decimal, PlainSerializer(_number, return_type=int | float)]
+"""A JSON number: whole ones exactly, others to some 15 digits."""
+
+
+class LedgerRow(BaseModel):
+    """The outcome of one received row."""
+
+    organization_id: str
+    record_type: str
+    record_id: str
+    content_hash: Big
+    outcome: str
+    reasons: list[str]
+    dataset_id: str
+    source: str
+    source_ref: str
+    line: int
+    topic: str
+    partition: int
+    offset: int
+    received_at: Moment
+    stored_at: Moment
+    replay_of: Big | None
+    position: Big
+
+
+class Verification(BaseModel):
+    """Is this connection real and in use?"""
+
+    organization_id: str
+    project_id: str
+    connection_id: str
+    external_id: str
+    verified: bool = Field(False, description="At least one counted payment.")
+    payments: int = Field(0, description="Counted payments.")
+    first_payment: Moment | None = None
+    last_payment: Moment | None = None
+    totals: dict[str, Amount] = Field({}, description="Amounts of counted payments by currency, as sent.")
+    totals_by_type: dict[str, dict[str, Amount]] = {}
+    net_totals: dict[str, Amount] = Field({}, description="Totals less reversals, by currency.")
+    energy_wh: Amount = Field(Decimal(0), description="Energy of its device in Wh.")
+    device_id: str = ""
+
+
+def cursor_parts(value: Any) -> tuple[str, int]:
+    """Topic and position of a ledger cursor (ValueError for anything else)."""
+    topic, position = value
+    if not isinstance(topic, str) or type(position) is not int or not 0 <= position < 1 << 64:
+        raise ValueError("not a ledger cursor")
+    return topic, position

@@ -1,0 +1,42 @@
+"""Every metric of the API, declared once. Labels are routes, codes and states: never ids or values."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS: Final = Histogram(
+    "sunledger_api_request_seconds",
+    "Time from the first byte of a request to the last of its answer, by route template and status.",
+    ["method", "route", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+ROWS_IN: Final = Counter(
+    "sunledger_api_rows_in_total",
+    "Reads taken in and acknowledged by the broker, by verdict of the request check.",
+    ["verdict"],
+)
+PUBLISH_FAILURES: Final = Counter(
+    "sunledger_api_publish_failures_total", "Requests answered 503 because the broker did not acknowledge."
+)
+TOKEN_CHECKS: Final = Counter(
+    "sunledger_api_token_checks_total",
+    "Device token checks, by who answered (redis, sql, memory) and the result.",
+    ["by", "result"],
+)
+RATE_LIMITED: Final = Counter(
+    "sunledger_api_rate_limited_total", "Requests answered 429, by limit.", ["limit"]
+)
+OUTBOX_WAITING: Final = Gauge(
+    "sunledger_outbox_waiting", "Registry messages the relay has not published yet, as last seen."
+)
+OUTBOX_PUBLISHED: Final = Counter(
+    "sunledger_outbox_published_total", "Registry messages acknowledged by the broker, by kind.", ["kind"]
+)
+OUTBOX_FAILURES: Final = Counter(
+    "sunledger_outbox_failures_total", "Attempts of the relay that failed, by part that failed.", ["part"]
+)
+RECONCILED: Final = Counter(
+    "sunledger_registry_reconciled_total",
+    "Registry messages queued again because the topic lacked them.",
+    ["kind"],
+)

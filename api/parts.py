@@ -1,0 +1,67 @@
+"""What the wiring hands to the API: plain settings and the parts it talks to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from producers.publisher import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Plain values, each with its unit.
+
+    Attributes:
+        issuer: `iss` of the tokens.
+        keys_directory: where the signing keys are.
+        credential_key: 32 bytes that encrypt dataset credentials.
+        admin_email: the first admin, made at start unless a user has this e-mail.
+        admin_password: his password; empty makes none.
+        topic_prefix: prefix of every topic's name.
+        user_token_lifetime: how long a login lasts.
+        device_token_lifetime: how long a device's token lasts.
+        max_body_bytes: of a request, packed and unpacked.
+        max_reads: reads in one request.
+        publish_timeout_s: how long a request waits for the broker; 503 comes within 5 s.
+        reads_limit: requests of one device.
+        login_limit: logins for one e-mail.
+        login_address_limit: logins from one address.
+    """
+
+    issuer: str
+    keys_directory: Path
+    credential_key: bytes = field(repr=False)
+    admin_email: str
+    admin_password: str = field(repr=False)
+    topic_prefix: str = ""
+    user_token_lifetime: timedelta = timedelta(hours=8)
+    device_token_lifetime: timedelta = timedelta(days=365)
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_reads: int = 10_000
+    publish_timeout_s: float = 4.0
+    reads_limit: str = "600/minute"
+    login_limit: str = "60/minute"
+    login_address_limit: str = "300/minute"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """The parts of a running installation, as the API uses them.
+
+    Attributes:
+        sql_url: SQLAlchemy URL; `api.migrate.upgrade` has run on it.
+        redis_url: Redis or Valkey.
+        publisher: acknowledged way into the topics, started and stopped by the wiring.
+        clickhouse: makes a client for the read queries; called from worker threads.
+        settings: plain values.
+        broker_ready: raises when the broker does not answer (for /readyz); called in a worker thread.
+    """
+
+    sql_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    publisher: Publisher
+    clickhouse: Callable[[], Any]
+    settings: ApiSettings
+    broker_ready: Callable[[], None]

@@ -1,0 +1,120 @@
+"""One librdkafka producer with the thread that serves its callbacks."""
+
+import threading
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from producers.errors import BrokerUnavailable
+from producers.metrics import BROKER_ERRORS
+
+log = structlog.get_logger(__name__)
+
+MAX_RECORD_BYTES: Final = 1_000_000
+"""Largest record, headers included; the broker's own limit is a little above."""
+MAX_WAITING: Final = 200_000
+"""Most records that wait for an acknowledgement."""
+_MAX_WAITING_KB: Final = 256 * 1024
+_POLL_S: Final = 0.2
+_METADATA_S: Final = 2.0
+
+
+class LibrdkafkaLog:
+    """Takes librdkafka's own log lines, which would otherwise go to stderr, into the structured log."""
+
+    def log(self, level: int, template: str, *parts: Any) -> None:
+        """One line; librdkafka hands a template and its parts over."""
+        log.log(level, "librdkafka", line=template % parts if parts else template)
+
+
+class Connection:
+    """A producer, idempotent and with acks=all. Made anew after a fatal error of librdkafka."""
+
+    def __init__(self, bootstrap: str, client_id: str, delivery_timeout_s: float, linger_ms: int) -> None:
+        timeout_ms = max(int(delivery_timeout_s * 1000), 100)
+        self.fatal = False
+        self._producer: Any = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "client.id": client_id,
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": linger_ms,
+                "message.max.bytes": MAX_RECORD_BYTES,
+                "queue.buffering.max.messages": MAX_WAITING,
+                "queue.buffering.max.kbytes": _MAX_WAITING_KB,
+                # After this a record is given up, so it cannot arrive when its sender has long been
+                # told that it did not.
+                "message.timeout.ms": timeout_ms,
+                "socket.timeout.ms": max(min(timeout_ms, 60_000), 1000),
+                "request.timeout.ms": min(timeout_ms, 30_000),
+                "reconnect.backoff.ms": 50,
+                "reconnect.backoff.max.ms": 1000,
+                "error_cb": self._on_error,
+                "log_level": 4,
+                "log.connection.close": False,
+            },
+            logger=LibrdkafkaLog(),
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=f"{client_id}-callbacks", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._producer)
+
+    def produce(self, topic: str, **arguments: Any) -> None:
+        """Hand one record over, see `confluent_kafka.Producer.produce`.
+
+        Raises:
+            BufferError: too many records wait.
+            KafkaException: librdkafka refuses the record.
+        """
+        self._producer.produce(topic, **arguments)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Blocks, at most some two seconds.
+
+        Raises:
+            BrokerUnavailable: no answer, or there is no such topic (yet).
+        """
+        try:
+            found = self._producer.list_topics(topic, timeout=_METADATA_S).topics[topic]
+        except KafkaException as error:
+            raise BrokerUnavailable(f"no metadata: {error_name(error.args[0])}") from None
+        if found.error is not None or not found.partitions:
+            raise BrokerUnavailable("there is no such topic")
+        return len(found.partitions)
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait for all acknowledgements; returns how many are still missing."""
+        return int(self._producer.flush(timeout_s))
+
+    def close(self, timeout_s: float) -> int:
+        """Wait for acknowledgements, give up what is left, end the thread; returns how many were left."""
+        left = self.flush(timeout_s)
+        if left:
+            self._producer.purge()
+            self._producer.flush(1.0)
+        self._stop.set()
+        self._thread.join()
+        # The producer knows this object's method, so only letting go of it ends librdkafka's threads.
+        self._producer = None
+        return left
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(_POLL_S)
+
+    def _on_error(self, error: KafkaError) -> None:
+        BROKER_ERRORS.labels(error.name()).inc()
+        if error.fatal():
+            log.error("publisher_starts_over", error=error.name())
+            self.fatal = True
+
+
+def error_name(error: KafkaError) -> str:
+    """The error's constant name, which holds neither data nor addresses."""
+    return str(error.name())

@@ -1,0 +1,71 @@
+"""What can go wrong on the way into the topics.
+
+```
+ProducerError
+├── PublishError                 the broker's side
+│   ├── BrokerUnavailable        retryable: no acknowledgement in time
+│   ├── PublisherFull            retryable: more waits for the broker than may wait
+│   └── RecordTooLarge           never: the record exceeds what a topic takes
+├── TopicMisconfigured           an operator's matter
+├── FileRefused                  a file-level error: no row of it is published
+└── SourceError                  the bucket's side
+    ├── SourceUnavailable        retryable: no answer, or too many requests
+    ├── SourceForbidden          an operator's matter: the key opens nothing
+    └── SourceChanged            the object is not the one that was listed
+```
+"""
+
+from schemas.outcomes import Code
+
+
+class ProducerError(Exception):
+    """Anything a producer tells its caller."""
+
+
+class PublishError(ProducerError):
+    """A record was not acknowledged."""
+
+
+class BrokerUnavailable(PublishError):
+    """The broker did not acknowledge in time. Sending again is safe and needed."""
+
+
+class PublisherFull(PublishError):
+    """The buffer for unacknowledged records is full; nothing was sent. Try again later."""
+
+
+class RecordTooLarge(PublishError):
+    """The record exceeds the largest size of a record; sending again is of no use."""
+
+
+class TopicMisconfigured(ProducerError):
+    """A topic exists with settings that would lose or misread records."""
+
+
+class FileRefused(ProducerError):
+    """A file-level error. The text explains it to the file's owner and holds nothing personal.
+
+    Attributes:
+        code: reason code, for reports and metrics.
+    """
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class SourceError(ProducerError):
+    """The place rows come from did not give what it was asked for."""
+
+
+class SourceUnavailable(SourceError):
+    """No answer, or asked to slow down. Asking again is right."""
+
+
+class SourceForbidden(SourceError):
+    """The credentials do not open the bucket, or there is no such bucket."""
+
+
+class SourceChanged(SourceError):
+    """The object was replaced or removed since it was listed."""

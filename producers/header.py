@@ -1,0 +1,110 @@
+"""The header of a payments file: which column is which field, or a precise error.
+
+Names must match exactly (seed payments-file-upload). A name that is almost a field's is an error that
+says so; one that is like no field's stays as an unknown column and is not repeated in any message,
+because in a file without a header it is somebody's data.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from producers.errors import FileRefused
+from schemas.fields import ALIASES, MAX_ID, NAMES, PROFILES
+from schemas.outcomes import Code
+
+MAX_COLUMNS: Final = 256
+"""Most columns of a file."""
+_SEPARATORS: Final = re.compile(r"[\s_\-.]+")
+_ALIKE: Final = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Columns of a file in order.
+
+    Attributes:
+        names: canonical field name of each column, or the name of an unknown column.
+        known: whether the column is a payment field.
+    """
+
+    names: tuple[str, ...]
+    known: tuple[bool, ...]
+
+    @property
+    def unknown(self) -> int:
+        """How many unknown columns there are; they are kept under `custom`."""
+        return self.known.count(False)
+
+
+def fold(name: str) -> str:
+    """A name without case, spaces, underscores, hyphens and full stops."""
+    return _SEPARATORS.sub("", name).upper()
+
+
+_FOLDED: Final = {
+    fold(name): name
+    for name in sorted({*NAMES, *ALIASES}, key=lambda name: (name in ALIASES, name), reverse=True)
+}
+
+
+def check_header(cells: Sequence[str], profile: str) -> Header:
+    """The header, if it is one.
+
+    Raises:
+        FileRefused: says for every wrong column what was found and what is expected.
+        KeyError: there is no such profile.
+    """
+    names = list(cells)
+    while names and not names[-1].strip():
+        names.pop()  # a trailing delimiter
+    if len(names) > MAX_COLUMNS:
+        raise FileRefused(Code.BAD_HEADER, f"{len(names)} columns; at most {MAX_COLUMNS} are read")
+    faults = [fault for at, name in enumerate(names, 1) if (fault := _fault(at, name))]
+    fields = [ALIASES.get(name, name) for name in names]
+    faults += _twice(fields)
+    faults += _missing(fields, names, profile)
+    if faults:
+        raise FileRefused(Code.BAD_HEADER, "; ".join(faults))
+    return Header(tuple(fields), tuple(field in NAMES for field in fields))
+
+
+def _fault(at: int, name: str) -> str | None:
+    """What is wrong with one column's name, if anything."""
+    if name in NAMES or name in ALIASES:
+        return None
+    if not name.strip():
+        return f"column {at} has no name"
+    meant = _FOLDED.get(fold(name))
+    if meant:
+        return f"column {at}: found {name!r}, expected {meant!r}"
+    if len(name) > MAX_ID or not name.isprintable():
+        return f"column {at}: the name is too long or has characters that cannot be printed"
+    return None
+
+
+def _twice(fields: Sequence[str]) -> list[str]:
+    """Complaints about fields that two columns claim."""
+    places: dict[str, list[int]] = {}
+    for at, field in enumerate(fields, 1):
+        places.setdefault(field, []).append(at)
+    return [
+        f"columns {' and '.join(map(str, at))} have the same name{f' {field!r}' if field in NAMES else ''}"
+        for field, at in places.items()
+        if len(at) > 1 and field.strip()
+    ]
+
+
+def _missing(fields: Sequence[str], names: Sequence[str], profile: str) -> list[str]:
+    """Complaints about required fields that no column has, each with the nearest name found."""
+    present = {_FOLDED.get(fold(name), name) for name in names} | set(fields)
+    present = {ALIASES.get(name, name) for name in present}
+    unknown = {fold(name): name for name in names if name not in NAMES and name not in ALIASES}
+    complaints = []
+    for field in sorted(PROFILES[profile] - present):
+        near = get_close_matches(fold(field), unknown, n=1, cutoff=_ALIKE)
+        hint = f" (nearest found: {unknown[near[0]]!r})" if near else ""
+        complaints.append(f"column {field!r} is missing{hint}")
+    return complaints

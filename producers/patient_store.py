@@ -1,0 +1,69 @@
+"""The run store as the poller uses it: a store that is away is waited for."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from producers.backoff import Backoff
+from producers.contracts import FileRecord, FileState, Run, RunState, RunStore, StoreUnavailable
+
+Result = TypeVar("Result")
+
+
+class PatientStore:
+    """Repeats every call that raises `StoreUnavailable`; any call may raise `Stopped` instead."""
+
+    def __init__(self, store: RunStore, backoff: Backoff) -> None:
+        self._store = store
+        self._backoff = backoff
+
+    def _patiently(self, call: Callable[[], Result]) -> Result:
+        return self._backoff.until_done(call, (StoreUnavailable,))
+
+    def resume(self) -> None:
+        """See `RunStore`."""
+        self._patiently(self._store.resume)
+
+    def next_requested(self) -> Run | None:
+        """See `RunStore`."""
+        return self._patiently(self._store.next_requested)
+
+    def start_scheduled(self, dataset_id: str) -> Run:
+        """See `RunStore`."""
+        return self._patiently(partial(self._store.start_scheduled, dataset_id))
+
+    def last_scheduled(self, dataset_id: str) -> datetime | None:
+        """See `RunStore`."""
+        return self._patiently(partial(self._store.last_scheduled, dataset_id))
+
+    def finish(self, run_id: str, state: RunState, detail: str | None = None) -> None:
+        """See `RunStore`."""
+        self._patiently(partial(self._store.finish, run_id, state, detail))
+
+    def claim(self, run_id: str, dataset_id: str, source_ref: str) -> FileRecord:
+        """See `RunStore`."""
+        return self._patiently(partial(self._store.claim, run_id, dataset_id, source_ref))
+
+    def advance(
+        self,
+        file_id: str,
+        state: FileState,
+        *,
+        destination: str | None = None,
+        received: int | None = None,
+        error: str | None = None,
+    ) -> FileRecord:
+        """See `RunStore`."""
+        call = partial(
+            self._store.advance, file_id, state, destination=destination, received=received, error=error
+        )
+        return self._patiently(call)
+
+    def unfinished(self, dataset_id: str) -> Sequence[FileRecord]:
+        """See `RunStore`."""
+        return self._patiently(partial(self._store.unfinished, dataset_id))
+
+    def report_once(self, dataset_id: str, what: str) -> bool:
+        """See `RunStore`."""
+        return self._patiently(partial(self._store.report_once, dataset_id, what))

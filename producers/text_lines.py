@@ -1,0 +1,107 @@
+"""Bytes of a file into physical lines of text, in constant memory.
+
+UTF-8 with or without BOM, UTF-16 with BOM. Bytes that are no text do not end the reading: they become
+lone surrogates (PEP 383), by which the row they stand in is known to be unreadable.
+"""
+
+import codecs
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from producers.errors import FileRefused
+from schemas.outcomes import Code
+
+CHUNK_BYTES: Final = 256 * 1024
+"""How much is read at a time."""
+MAX_LINE_CHARS: Final = 128 * 1024
+"""Longest physical line, in characters; of a longer one only the beginning is kept."""
+_UTF16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_ZIP: Final = b"PK\x03\x04"
+_BROKEN: Final = "\udcff"
+
+
+class BinarySource(Protocol):
+    """Anything bytes can be read from: a file, an S3 body."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; empty at the end."""
+        ...
+
+
+class TextLines:
+    """Iterator over the physical lines of a source, line ends included.
+
+    Attributes:
+        number: number of the latest line, counted from 1.
+        too_long: the latest line was longer than the limit and is cut.
+
+    Raises:
+        FileRefused: 0 bytes, or plainly not a text file.
+    """
+
+    def __init__(self, source: BinarySource, max_chars: int = MAX_LINE_CHARS) -> None:
+        self.number = 0
+        self.too_long = False
+        self._max_chars = max_chars
+        self._lines = self._split(_texts(source))
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.number += 1
+        self.too_long = len(line) > self._max_chars
+        return line[: self._max_chars] if self.too_long else line
+
+    def _split(self, texts: Iterator[str]) -> Iterator[str]:
+        end = ""
+        tail = ""
+        for text in texts:
+            # A file without a line feed at its beginning may end its lines with carriage returns.
+            end = end or ("\r" if "\r" in text and "\n" not in text else "\n")
+            first, *rest = text.split(end)
+            if not rest:
+                # One character more than allowed, so that the line is still seen to be too long.
+                tail = (tail + text)[: self._max_chars + 1]
+                continue
+            yield tail + first + end
+            for line in rest[:-1]:
+                yield line + end
+            tail = rest[-1]
+        if tail:
+            yield tail
+
+
+def _texts(source: BinarySource) -> Iterator[str]:
+    """The source decoded, chunk by chunk.
+
+    Raises:
+        FileRefused: 0 bytes, or plainly not a text file.
+    """
+    chunk = source.read(CHUNK_BYTES)
+    decoder, start = _decoder(chunk)
+    yield decoder.decode(chunk[start:])
+    while chunk := source.read(CHUNK_BYTES):
+        yield decoder.decode(chunk)
+    try:
+        yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        # Half a UTF-16 character at the very end.
+        yield _BROKEN
+
+
+def _decoder(first: bytes) -> tuple[codecs.IncrementalDecoder, int]:
+    """The decoder for a file that begins with these bytes, and the length of its BOM."""
+    if not first or first in (codecs.BOM_UTF8, *_UTF16):
+        raise FileRefused(Code.EMPTY_FILE, "the file is empty: not even a header")
+    if first.startswith(codecs.BOM_UTF8):
+        return codecs.getincrementaldecoder("utf-8")("surrogateescape"), len(codecs.BOM_UTF8)
+    for bom, name in _UTF16.items():
+        if first.startswith(bom):
+            return codecs.getincrementaldecoder(name)("surrogatepass"), len(bom)
+    if first.startswith(_ZIP) or b"\0" in first[:64]:
+        raise FileRefused(
+            Code.BAD_ENCODING, "not a CSV file in UTF-8, or UTF-16 with a byte order mark: save it as CSV"
+        )
+    return codecs.getincrementaldecoder("utf-8")("surrogateescape"), 0

@@ -1,0 +1,123 @@
+"""Creates the topics of the registry and checks that those which exist are what they must be."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from producers.connection import LibrdkafkaLog, error_name
+from producers.errors import BrokerUnavailable, TopicMisconfigured
+from schemas.topics import HOMES, TOPICS, TopicSpec
+
+log = structlog.get_logger(__name__)
+
+_ESSENTIAL: Final = ("message.timestamp.type", "cleanup.policy")
+_PAUSE_S: Final = 0.1
+_REQUEST_S: Final = 5.0
+
+
+def create_topics(
+    bootstrap: str,
+    prefix: str = "",
+    replication_factor: int = 1,
+    timeout_s: float = 30.0,
+    specs: Sequence[TopicSpec] = TOPICS,
+) -> None:
+    """Create what is missing, wait until every topic has leaders, and check the settings of all.
+
+    May be called by several processes at once, and again.
+
+    Raises:
+        BrokerUnavailable: not all topics are there within `timeout_s` seconds.
+        TopicMisconfigured: a topic's time stamps, clean-up policy or number of partitions would lose
+            records or move identities. An operator's other retention is only logged.
+    """
+    admin = AdminClient(
+        {"bootstrap.servers": bootstrap, "client.id": "sunledger-topics", "log_level": 4},
+        logger=LibrdkafkaLog(),
+    )
+    deadline = time.monotonic() + timeout_s
+    names = {spec.full_name(prefix): spec for spec in specs}
+    while missing := _missing(admin, names, deadline):
+        _create(admin, {name: names[name] for name in missing}, replication_factor)
+        _pause(deadline, f"topics without a leader: {', '.join(sorted(missing))}")
+    _check(admin, names)
+
+
+def _pause(deadline: float, reason: str) -> None:
+    """Wait a moment before the next try.
+
+    Raises:
+        BrokerUnavailable: there is no time left.
+    """
+    if time.monotonic() + _PAUSE_S >= deadline:
+        raise BrokerUnavailable(reason)
+    time.sleep(_PAUSE_S)
+
+
+def _missing(admin: AdminClient, names: dict[str, TopicSpec], deadline: float) -> list[str]:
+    """Which topics do not exist, or have a partition without a leader."""
+    while True:
+        try:
+            known = admin.list_topics(timeout=_REQUEST_S).topics
+            return [name for name in names if name not in known or not _has_leaders(known[name])]
+        except KafkaException as error:
+            _pause(deadline, f"the broker does not answer: {error_name(error.args[0])}")
+
+
+def _has_leaders(topic: Any) -> bool:
+    return bool(topic.partitions) and all(part.leader >= 0 for part in topic.partitions.values())
+
+
+def _create(admin: AdminClient, specs: dict[str, TopicSpec], replication_factor: int) -> None:
+    """Ask for topics; one that exists by now is as good."""
+    wanted = [
+        NewTopic(
+            name,
+            num_partitions=spec.partitions,
+            replication_factor=replication_factor,
+            config=spec.config(),
+        )
+        for name, spec in specs.items()
+    ]
+    for name, answer in admin.create_topics(wanted, request_timeout=_REQUEST_S).items():
+        try:
+            answer.result()
+            log.info("topic_created", topic=name)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue
+            if not error.args[0].retriable():
+                raise TopicMisconfigured(f"{name}: {error_name(error.args[0])}") from None
+            log.warning("topic_not_created_yet", topic=name, error=error_name(error.args[0]))
+
+
+def _check(admin: AdminClient, names: dict[str, TopicSpec]) -> None:
+    """Compare the topics with the registry.
+
+    Raises:
+        TopicMisconfigured: names every fault of every topic at once.
+    """
+    known = admin.list_topics(timeout=_REQUEST_S).topics
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    faults: list[str] = []
+    for resource, answer in admin.describe_configs(resources, request_timeout=_REQUEST_S).items():
+        spec = names[resource.name]
+        found = {key: entry.value for key, entry in answer.result().items()}
+        faults += [
+            f"{resource.name}: {key} is {found.get(key)}, not {spec.config()[key]}"
+            for key in _ESSENTIAL
+            if found.get(key) != spec.config()[key]
+        ]
+        if not spec.compacted and found.get("retention.ms") != spec.config()["retention.ms"]:
+            log.warning(
+                "topic_has_other_retention", topic=resource.name, retention_ms=found.get("retention.ms")
+            )
+        partitions = len(known[resource.name].partitions)
+        if partitions > HOMES or (spec.compacted and partitions != spec.partitions):
+            faults.append(f"{resource.name}: {partitions} partitions")
+    if faults:
+        raise TopicMisconfigured("; ".join(faults))

@@ -1,0 +1,99 @@
+"""Cells as texts: missing values, control characters, lengths, and numbers that mean text.
+
+The checks are pydantic core schemas, so a good cell never runs Python code.
+"""
+
+import re
+from typing import Annotated, Any, Final
+
+import orjson
+from pydantic import AfterValidator, Field, Strict, StringConstraints
+
+from schemas.fields import MAX_CELL, MAX_ID
+
+
+def _spellings(word: str) -> set[str]:
+    """Every upper and lower case spelling of a short word."""
+    found = {""}
+    for letter in word:
+        found = {start + form for start in found for form in {letter.lower(), letter.upper()}}
+    return found
+
+
+WHITESPACE: Final = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""Unicode's White_Space, which pydantic trims; Python's own `strip` would also take control characters."""
+
+PLACEHOLDERS: Final = frozenset({"", "-"}.union(*map(_spellings, ("n/a", "null", "nul"))))
+"""Texts that mean "no value" (product.md, "File reality"); never matched or deduplicated on."""
+
+ONE_LINE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""No control characters."""
+MANY_LINES: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+"""No control characters but tab, line feed and carriage return."""
+
+
+def trim(text: str) -> str:
+    """The text without white space around it."""
+    return text.strip(WHITESPACE)
+
+
+def plain_text(value: Any) -> str | None:
+    """The text a cell stands for, trimmed; None for a missing value or one that is no text.
+
+    A JSON integer is its digits, because ids are often numbers at their sender. A float or a boolean
+    is no text: `45987.0` is not what the meter says.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        return None
+    text = trim(value)
+    return None if text in PLACEHOLDERS else text
+
+
+def json_text(value: Any) -> str | None:
+    """Compact JSON of a value that is no text; None for one that cannot be written (too deep, too large)."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return None
+
+
+def is_missing(value: Any) -> bool:
+    """True for an absent cell and for a placeholder."""
+    return value is None or (isinstance(value, str) and trim(value) in PLACEHOLDERS)
+
+
+def has_control_character(text: str, *, many_lines: bool = False) -> bool:
+    """True for a text that the patterns refuse, and for half a UTF-16 pair, which UTF-8 cannot hold."""
+    if text.isprintable():
+        return False
+    pattern = MANY_LINES if many_lines else ONE_LINE
+    if re.fullmatch(pattern[1:-1], text) is None:
+        return True
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+_Digits = Annotated[int, Strict(), AfterValidator(str)]
+
+IdText = Annotated[
+    Annotated[str, StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_ID, pattern=ONE_LINE)]
+    | _Digits,
+    Field(union_mode="left_to_right"),
+]
+LineText = Annotated[
+    Annotated[
+        str, StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_CELL, pattern=ONE_LINE)
+    ]
+    | _Digits,
+    Field(union_mode="left_to_right"),
+]
+NoteText = Annotated[
+    Annotated[
+        str, StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_CELL, pattern=MANY_LINES)
+    ]
+    | _Digits,
+    Field(union_mode="left_to_right"),
+]

@@ -1,0 +1,67 @@
+"""Unknown columns of a payment: kept as texts under `custom`, never dropped."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from schemas.cells import has_control_character, json_text, trim
+from schemas.fields import ALIASES, CUSTOM, MAX_CELL, MAX_ID, NAMES
+from schemas.outcomes import Code
+
+MAX_CUSTOM: Final = 256
+"""Most unknown columns of a row."""
+KNOWN_KEYS: Final = NAMES | {CUSTOM}
+
+
+def canonical_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row with other headers renamed to canonical ones and unknown columns under `custom`.
+
+    A value under the canonical name wins; the alias beside it stays as an unknown column.
+    """
+    if row.keys() <= KNOWN_KEYS:
+        return row
+    known = {name: value for name, value in row.items() if name in KNOWN_KEYS}
+    custom = known.get(CUSTOM)
+    if custom is not None and not isinstance(custom, Mapping):
+        return known
+    unknown: dict[str, Any] = dict(custom or {})
+    for name, value in row.items():
+        if name in KNOWN_KEYS:
+            continue
+        if name in ALIASES and known.get(ALIASES[name]) is None:
+            known[ALIASES[name]] = value
+        else:
+            unknown.setdefault(name, value)
+    known[CUSTOM] = unknown
+    return known
+
+
+def custom_cell(value: Any) -> dict[str, str] | Code:
+    """The texts of unknown columns, or the code of the first fault among them.
+
+    Numbers, booleans and nested values of direct publishers become their JSON text.
+    """
+    if not isinstance(value, Mapping):
+        return {} if value is None else Code.WRONG_TYPE
+    if len(value) > MAX_CUSTOM:
+        return Code.TOO_LONG
+    texts: dict[str, str] = {}
+    for name, cell in value.items():
+        text = trim(cell) if isinstance(cell, str) else json_text(cell)
+        if text == "" or cell is None:
+            continue
+        fault = _fault(name, text)
+        if fault:
+            return fault
+        texts[name] = text or ""
+    return texts
+
+
+def _fault(name: Any, text: str | None) -> Code | None:
+    """What is wrong with an unknown column, if anything."""
+    if not isinstance(name, str) or text is None:
+        return Code.WRONG_TYPE
+    if len(name) > MAX_ID or len(text) > MAX_CELL:
+        return Code.TOO_LONG
+    if has_control_character(name) or has_control_character(text, many_lines=True):
+        return Code.CONTROL_CHARACTER
+    return None

@@ -1,0 +1,282 @@
+"""Validation of payments: a batch of rows in, columns of the good ones and the faults of the bad ones out.
+
+The dry run, the API and the streams all call this. A batch is turned into columns and validated by
+pydantic's compiled core in one call. A fault makes its cell empty and costs one second call, however
+many there are; what concerns more than one cell (required fields, the default currency, coordinates)
+is looked at afterwards.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from schemas.cells import PLACEHOLDERS
+from schemas.content import custom_text, hash_columns, str_of_text, supplied_fields
+from schemas.currencies import Currency, resolve
+from schemas.custom import KNOWN_KEYS, canonical_row, custom_cell
+from schemas.faults import RowError, column_faults, row_error
+from schemas.fields import (
+    BY_NAME,
+    CUSTOM,
+    DEFAULT_CURRENCY_PROFILES,
+    FIELDS,
+    NAMES,
+    PROFILES,
+)
+from schemas.outcomes import Code
+from schemas.payment_model import COLUMNS, TEXT_KINDS
+from schemas.quantities import Pair, settle
+
+PaymentRow = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentContext:
+    """What a row's dataset says about it. Rows of one dataset share one object.
+
+    Attributes:
+        profile: name of a profile of `schemas.fields.PROFILES`.
+        default_currency: ISO 4217 code, or None.
+        extra_required: canonical names of fields that the financing programme requires besides.
+    """
+
+    profile: str
+    default_currency: str | None = None
+    extra_required: frozenset[str] = frozenset()
+
+    def required(self) -> frozenset[str]:
+        """Fields that a row must have.
+
+        Raises:
+            KeyError: there is no such profile.
+        """
+        return PROFILES[self.profile] | self.extra_required
+
+    def fills_currency(self) -> bool:
+        """True if a row without PAYMENT_CURRENCY gets the default one."""
+        return self.default_currency is not None and self.profile in DEFAULT_CURRENCY_PROFILES
+
+
+@dataclass(slots=True)
+class PaymentBatch:
+    """Verdict on a batch.
+
+    Attributes:
+        valid: indexes of the good rows, ascending.
+        columns: column name → one value per good row; texts are empty where there is none.
+        content_hash: one 64-bit hash per good row.
+        errors: index of a bad row → its faults.
+    """
+
+    valid: list[int]
+    columns: dict[str, list[Any]]
+    content_hash: list[int]
+    errors: dict[int, list[RowError]] = field(default_factory=dict)
+
+
+class _Faults:
+    """Faults found so far, one per row and field."""
+
+    def __init__(self) -> None:
+        self.by_row: dict[int, dict[str, Code]] = {}
+
+    def add(self, index: int, name: str, code: Code) -> None:
+        """Note a fault, unless the cell already has one."""
+        self.by_row.setdefault(index, {}).setdefault(name, code)
+
+
+class _Cells(NamedTuple):
+    """Columns while they are judged: canonical field → cells, and unknown columns."""
+
+    fields: dict[str, list[Any]]
+    custom: list[dict[str, str]] | None
+
+
+class PaymentValidator:
+    """The one validation of payments. Stateless; safe to share between threads."""
+
+    def validate(self, rows: Sequence[PaymentRow], contexts: Sequence[PaymentContext]) -> PaymentBatch:
+        """Judge every row under its context; `contexts[i]` belongs to `rows[i]`.
+
+        Raises:
+            ValueError: the two sequences differ in length.
+            KeyError: a context names an unknown profile.
+        """
+        if len(rows) != len(contexts):
+            raise ValueError("as many contexts as rows are needed")
+        faults = _Faults()
+        cells = _read(rows, faults)
+        groups = _group(contexts)
+        _require(cells.fields, groups, faults)
+        codes = _currencies(cells.fields, groups, len(rows), faults)
+        _coordinates(cells.fields, faults)
+        return _finish(cells, codes, len(rows), faults)
+
+
+def _read(rows: Sequence[PaymentRow], faults: _Faults) -> _Cells:
+    """Columns of validated cells; None for a missing value and for one with a fault."""
+    keys: set[str] = set().union(*rows)
+    if not keys <= KNOWN_KEYS:
+        rows = [canonical_row(row) for row in rows]
+        keys = set().union(*rows)
+    raw = {item.name: [row.get(item.name) for row in rows] for item in FIELDS if item.name in keys}
+    return _Cells(_validated(raw, faults), _custom(rows, faults) if CUSTOM in keys else None)
+
+
+def _validated(raw: dict[str, list[Any]], faults: _Faults) -> dict[str, list[Any]]:
+    """The columns as pydantic returns them; faulty cells are emptied and the rest validated again."""
+    try:
+        fields = COLUMNS.validate_python(raw)
+    except ValidationError as error:
+        faults.by_row = column_faults(error)
+        for index, codes in faults.by_row.items():
+            for name in codes:
+                raw[name][index] = None
+        fields = COLUMNS.validate_python(raw)
+    for name, cells in fields.items():
+        if BY_NAME[name].kind in TEXT_KINDS and not PLACEHOLDERS.isdisjoint(cells):
+            fields[name] = [None if cell in PLACEHOLDERS else cell for cell in cells]
+    return fields
+
+
+def _custom(rows: Sequence[PaymentRow], faults: _Faults) -> list[dict[str, str]]:
+    """Unknown columns of every row, empty where they have a fault."""
+    found: list[dict[str, str]] = []
+    for index, row in enumerate(rows):
+        texts = custom_cell(row.get(CUSTOM))
+        if isinstance(texts, Code):
+            faults.add(index, CUSTOM, texts)
+            texts = {}
+        found.append(texts)
+    return found
+
+
+_Groups = list[tuple[PaymentContext, Sequence[int]]]
+
+
+def _group(contexts: Sequence[PaymentContext]) -> _Groups:
+    """Row indexes by context; contexts are shared objects, so most batches have one group."""
+    if len(set(map(id, contexts))) == 1:
+        return [(contexts[0], range(len(contexts)))]
+    groups: dict[PaymentContext, list[int]] = {}
+    for index, context in enumerate(contexts):
+        groups.setdefault(context, []).append(index)
+    return list(groups.items())
+
+
+def _require(fields: Mapping[str, list[Any]], groups: _Groups, faults: _Faults) -> None:
+    """Note the missing required fields of every row."""
+    for context, indexes in groups:
+        for name in sorted(context.required()):
+            if name == "PAYMENT_CURRENCY" and context.fills_currency():
+                continue
+            cells = fields.get(name)
+            missing = indexes if cells is None else _empty(cells, indexes)
+            for index in missing:
+                faults.add(index, name, Code.MISSING)
+
+
+def _empty(cells: list[Any], indexes: Sequence[int]) -> Sequence[int]:
+    """Which of the rows have no value in a column."""
+    return [index for index in indexes if cells[index] is None] if None in cells else ()
+
+
+def _currencies(fields: Mapping[str, list[Any]], groups: _Groups, rows: int, faults: _Faults) -> list[str]:
+    """The code of every row, with defaults filled in; empty where there is none."""
+    given: Sequence[Currency | None] = fields.get("PAYMENT_CURRENCY") or [None] * rows
+    codes = [""] * rows
+    for context, indexes in groups:
+        default = context.default_currency
+        filled = (default or "") if context.fills_currency() else ""
+        for index in indexes:
+            currency = given[index]
+            code = filled if currency is None else resolve(currency, default)
+            if code is None:
+                faults.add(index, "PAYMENT_CURRENCY", Code.AMBIGUOUS_CURRENCY)
+            else:
+                codes[index] = code
+    return codes
+
+
+def _coordinates(fields: dict[str, list[Any]], faults: _Faults) -> None:
+    """Replace pairs by single coordinates."""
+    given = fields.get("LATITUDE"), fields.get("LONGITUDE")
+    if not any(isinstance(cell, Pair) for cells in given if cells for cell in cells):
+        return
+    rows = len(given[0] or given[1] or ())
+    latitudes: list[Any] = list(given[0] or [None] * rows)
+    longitudes: list[Any] = list(given[1] or [None] * rows)
+    for index, both in enumerate(zip(latitudes, longitudes, strict=True)):
+        settled = settle(*both)
+        if settled is None:
+            faults.add(index, "LATITUDE" if isinstance(both[0], Pair) else "LONGITUDE", Code.BAD_COORDINATES)
+        latitudes[index], longitudes[index] = settled or (None, None)
+    fields["LATITUDE"], fields["LONGITUDE"] = latitudes, longitudes
+
+
+_WRITERS: Final[dict[str, Callable[[Any], str]]] = {
+    "timestamp": str,
+    "decimal": str,
+    "count": str,
+    "latitude": repr,
+    "longitude": repr,
+    "currency": lambda currency: currency.content,
+}
+_EMPTY: Final[dict[str, Any]] = dict.fromkeys(("timestamp", "decimal", "count", "latitude", "longitude"))
+
+
+def _finish(cells: _Cells, codes: list[str], rows: int, faults: _Faults) -> PaymentBatch:
+    """Columns and hashes of the good rows."""
+    fields, custom = cells
+    valid = list(range(rows))
+    if faults.by_row:
+        valid = [index for index in valid if index not in faults.by_row]
+        fields = {name: [column[index] for index in valid] for name, column in fields.items()}
+        custom = custom and [custom[index] for index in valid]
+        codes = [codes[index] for index in valid]
+    errors = {
+        index: [row_error(name, code) for name, code in found.items()]
+        for index, found in sorted(faults.by_row.items())
+    }
+    return PaymentBatch(valid, _columns(fields, custom, codes), _hashes(fields, custom, len(valid)), errors)
+
+
+def _columns(
+    fields: Mapping[str, list[Any]], custom: list[dict[str, str]] | None, codes: list[str]
+) -> dict[str, list[Any]]:
+    """Columns as they are stored."""
+    rows = len(codes)
+    columns: dict[str, list[Any]] = {}
+    for item in FIELDS:
+        empty = _EMPTY.get(item.kind, "")
+        cells = fields.get(item.name)
+        if cells is None:
+            columns[item.column] = [empty] * rows
+        else:
+            columns[item.column] = _filled(cells) if empty == "" else cells
+    given = fields.get("PAYMENT_CURRENCY")
+    columns["payment_currency"] = codes
+    columns["currency_given"] = [currency.given if currency else "" for currency in given or [None] * rows]
+    columns[CUSTOM] = custom or [{} for _ in range(rows)]
+    named = dict(fields) if custom is None else {**fields, CUSTOM: [texts or None for texts in custom]}
+    columns["supplied"] = supplied_fields(named, rows)
+    return columns
+
+
+def _filled(cells: list[Any]) -> list[Any]:
+    """A text column with empty texts for missing values."""
+    return ["" if cell is None else cell for cell in cells] if None in cells else cells
+
+
+def _hashes(fields: Mapping[str, list[Any]], custom: list[dict[str, str]] | None, rows: int) -> list[int]:
+    """Content hash of each row over the content fields it supplied, in the order of the table."""
+    parts = [
+        (name, cells, _WRITERS.get(BY_NAME[name].kind, str_of_text))
+        for name, cells in fields.items()
+        if BY_NAME[name].content and name in NAMES
+    ]
+    if custom is not None:
+        parts.append((CUSTOM, [texts or None for texts in custom], custom_text))
+    return hash_columns(parts) if parts else [0] * rows

@@ -1,0 +1,155 @@
+"""Personal fields: pseudonyms in their place, originals sealed for correction.
+
+A producer replaces personal values before the topic; the worker runs the same step again for rows of
+direct publishers, so it leaves alone what already is a pseudonym. The seed `meters-data-model` calls
+this p14n and shows plain SHA-256, the profile `sha256` here; the default `hmac` cannot be undone by
+trying all telephone numbers.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from typing import Any, Final, Literal
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from schemas.cells import is_missing, json_text, plain_text
+from schemas.fields import ALIASES, BY_NAME, CUSTOM, NAMES, PERSONAL, Field
+from schemas.personal_cells import is_protected, personal_fault, token
+
+PseudonymProfile = Literal["hmac", "sha256"]
+MIN_SECRET_BYTES: Final = 16
+"""Shortest master secret, in bytes."""
+_NONCE_BYTES: Final = 12
+_SEAL_PREFIX: Final = "v1."
+_KNOWN_KEYS: Final = NAMES | {CUSTOM}
+_GAPS: Final = re.compile(r"[\s_\-]+")
+
+
+class SealBroken(ValueError):
+    """A sealed text cannot be opened: another organisation's, another key's, or damaged."""
+
+
+def _check(master: bytes) -> bytes:
+    """The secret itself.
+
+    Raises:
+        ValueError: it is too short.
+    """
+    if len(master) < MIN_SECRET_BYTES:
+        raise ValueError(f"a master secret has at least {MIN_SECRET_BYTES} bytes")
+    return master
+
+
+class _Keys:
+    """One derived key per organisation: HMAC-SHA-256 of purpose and organisation under the master."""
+
+    def __init__(self, master: bytes, purpose: str) -> None:
+        self._master = _check(master)
+        self._purpose = purpose
+        self._derived: dict[str, bytes] = {}
+
+    def of(self, organization_id: str) -> bytes:
+        """32 bytes, the same for the same organisation."""
+        key = self._derived.get(organization_id)
+        if key is None:
+            message = f"{self._purpose}:v1:{organization_id}".encode()
+            key = self._derived[organization_id] = hmac.digest(self._master, message, "sha256")
+        return key
+
+
+class Pseudonymizer:
+    """Replaces the personal fields of payments by pseudonyms of 64 lower-case hex characters."""
+
+    def __init__(self, master: bytes, profile: PseudonymProfile = "hmac") -> None:
+        """`master` is the installation's secret.
+
+        Raises:
+            ValueError: the secret is shorter than 16 bytes.
+        """
+        self._keys = _Keys(master, "pseudonym")
+        self._profile = profile
+
+    def pseudonym(self, organization_id: str, text: str) -> str:
+        """The pseudonym of a text: HMAC-SHA-256 under the organisation's key, or plain SHA-256."""
+        if self._profile == "sha256":
+            return hashlib.sha256(text.encode()).hexdigest()
+        return hmac.digest(self._keys.of(organization_id), text.encode(), "sha256").hex()
+
+    def protect(self, organization_id: str, row: dict[str, Any]) -> dict[str, str]:
+        """Replace the personal values of a row in place; returns the originals that were replaced.
+
+        A good value becomes its pseudonym, a faulty one a token that names the fault. Missing values,
+        pseudonyms and tokens stay. Unknown columns whose name is a personal field's in another spelling
+        (`Customer Name`) are replaced too, at the top and under `custom`.
+        """
+        replaced: dict[str, str] = {}
+        for name in PERSONAL:
+            value = row.get(name)
+            if value is not None:
+                self._replace(organization_id, row, name, BY_NAME[name], replaced)
+        if not row.keys() <= _KNOWN_KEYS:
+            self._protect_unknown(organization_id, row, replaced)
+        custom = row.get(CUSTOM)
+        if isinstance(custom, dict) and custom:
+            self._protect_unknown(organization_id, custom, replaced)
+        return replaced
+
+    def _protect_unknown(self, organization_id: str, row: dict[str, Any], replaced: dict[str, str]) -> None:
+        """Replace the values of columns that are personal fields by another spelling."""
+        for key in [key for key in row if key not in PERSONAL]:
+            field = BY_NAME.get(ALIASES.get(key) or _GAPS.sub("_", key.strip()).upper())
+            if field is not None and field.personal:
+                self._replace(organization_id, row, key, field, replaced)
+
+    def _replace(
+        self, organization_id: str, row: dict[str, Any], key: str, field: Field, replaced: dict[str, str]
+    ) -> None:
+        value = row[key]
+        if is_missing(value) or is_protected(value):
+            return
+        found = personal_fault(field, value)
+        replaced[key] = value if isinstance(value, str) else json_text(value) or ""
+        row[key] = token(found) if found else self.pseudonym(organization_id, plain_text(value) or "")
+
+
+class Sealer:
+    """Encrypts originals per organisation with AES-256-GCM, for whoever corrects a quarantined row."""
+
+    def __init__(self, master: bytes) -> None:
+        """`master` is a second secret of the installation, not that of the pseudonyms.
+
+        Raises:
+            ValueError: the secret is shorter than 16 bytes.
+        """
+        self._keys = _Keys(master, "seal")
+        self._ciphers: dict[str, AESGCM] = {}
+
+    def _cipher(self, organization_id: str) -> AESGCM:
+        cipher = self._ciphers.get(organization_id)
+        if cipher is None:
+            cipher = self._ciphers[organization_id] = AESGCM(self._keys.of(organization_id))
+        return cipher
+
+    def seal(self, organization_id: str, data: bytes) -> str:
+        """Sealed text: `v1.` and URL-safe base64 of nonce and ciphertext, bound to the organisation."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = self._cipher(organization_id).encrypt(nonce, data, organization_id.encode())
+        return _SEAL_PREFIX + urlsafe_b64encode(nonce + sealed).decode()
+
+    def open(self, organization_id: str, text: str) -> bytes:
+        """The sealed bytes.
+
+        Raises:
+            SealBroken: the text is not a seal of this organisation under this key.
+        """
+        try:
+            raw = urlsafe_b64decode(text.removeprefix(_SEAL_PREFIX))
+            cipher = self._cipher(organization_id)
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], organization_id.encode())
+        except (InvalidTag, Base64Error, ValueError) as error:
+            raise SealBroken("the sealed text cannot be opened") from error

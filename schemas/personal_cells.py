@@ -1,0 +1,82 @@
+"""Cells of personal fields: the same verdict for the plain value, its pseudonym and its fault token.
+
+A value with a fault cannot be kept in plain text and would lose its fault as a pseudonym, so a
+producer puts a token in its place that names the fault and reveals nothing else.
+"""
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator
+
+from schemas.cells import LineText, NoteText, has_control_character, plain_text
+from schemas.faults import fault
+from schemas.fields import MAX_CELL, Field
+from schemas.outcomes import Code
+
+TOKEN_PREFIX: Final = "!fault:"  # noqa: S105 - a mark, not a secret
+"""Begins a fault token; a reason code follows."""
+
+_PSEUDONYM_LENGTH: Final = 64
+_PSEUDONYM: Final = re.compile(r"[0-9a-f]{64}").fullmatch
+# 2.34567E+11 and 234567890123.0: what a spreadsheet makes of a telephone number. Digits are lost in the
+# first and the leading zero in both, so neither is repaired.
+_FLOAT_PHONE: Final = re.compile(r"[+-]?\d+(?:\.0*|(?:\.\d*)?[eE][+-]?\d+)", re.ASCII).fullmatch
+_TOKENS: Final = {
+    TOKEN_PREFIX + code.value: code
+    for code in (Code.WRONG_TYPE, Code.CONTROL_CHARACTER, Code.TOO_LONG, Code.BAD_PHONE)
+}
+
+
+def token(code: Code) -> str:
+    """The text that stands in a personal field for a value refused with `code`."""
+    return TOKEN_PREFIX + code.value
+
+
+def is_protected(value: Any) -> bool:
+    """True for a pseudonym and for a fault token, which reveal nothing."""
+    return isinstance(value, str) and (_PSEUDONYM(value) is not None or value in _TOKENS)
+
+
+def personal_fault(field: Field, value: Any) -> Code | None:
+    """The fault of a plain value of a personal field; None for a good one. Never asked for a missing one."""
+    text = plain_text(value)
+    if text is None:
+        is_phone_number = field.kind == "phone" and isinstance(value, float)
+        return Code.BAD_PHONE if is_phone_number else Code.WRONG_TYPE
+    if len(text) > MAX_CELL:
+        return Code.TOO_LONG
+    if has_control_character(text, many_lines=field.kind == "note"):
+        return Code.CONTROL_CHARACTER
+    return Code.BAD_PHONE if field.kind == "phone" and _is_float_phone(text) else None
+
+
+def _is_float_phone(text: str) -> bool:
+    """True for a decimal number; not for a pseudonym that happens to be digits around one `e`."""
+    return len(text) < _PSEUDONYM_LENGTH and _FLOAT_PHONE(text) is not None
+
+
+def _known_token(text: str) -> str:
+    """Raise the fault a token stands for."""
+    if text.startswith(TOKEN_PREFIX) and text in _TOKENS:
+        raise fault(_TOKENS[text])
+    return text
+
+
+def _no_float(value: Any) -> Any:
+    """Refuse a telephone number that is a JSON float."""
+    if isinstance(value, float):
+        raise fault(Code.BAD_PHONE)
+    return value
+
+
+def _phone(text: str) -> str:
+    """Refuse a telephone number that a spreadsheet turned into a decimal number."""
+    if _is_float_phone(text):
+        raise fault(Code.BAD_PHONE)
+    return _known_token(text)
+
+
+PersonalLine = Annotated[LineText, AfterValidator(_known_token)]
+PersonalNote = Annotated[NoteText, AfterValidator(_known_token)]
+PersonalPhone = Annotated[LineText, BeforeValidator(_no_float), AfterValidator(_phone)]

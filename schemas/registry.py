@@ -1,0 +1,110 @@
+"""Messages of the registry topics: the newest version of every object, never with secrets.
+
+A consumer drops a message whose version is not above the one it knows.
+"""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+
+from schemas.topics import RegistryKind
+
+
+def _iso_ms(moment: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Id = Annotated[str, Field(min_length=1, max_length=64)]
+Moment = Annotated[AwareDatetime, PlainSerializer(_iso_ms, return_type=str, when_used="json")]
+
+
+class RegistryMessage(BaseModel):
+    """What every object has. Unknown fields are ignored, so that a newer sender does no harm."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: Id = Field(description="Text id: a kind's prefix and 26 characters.")
+    number: int = Field(ge=1, description="The object's number, for models that want integers.")
+    version: int = Field(ge=1, description="One more with every change.")
+    changed_at: Moment = Field(description="When this version was made, UTC.")
+    archived: bool = Field(default=False, description="No longer in use; facts about it stay.")
+
+
+class OrganizationMessage(RegistryMessage):
+    """An organisation, which owns its rows."""
+
+    name: str
+
+
+class ProjectMessage(RegistryMessage):
+    """A project of an organisation."""
+
+    organization_id: Id
+    name: str
+    country: str = Field(description="ISO 3166-1 alpha-2.")
+    programme_ids: list[Id] = Field(default=[], description="Programmes in which it is enrolled.")
+
+
+class DeviceMessage(RegistryMessage):
+    """A device; its external id is unique within the organisation."""
+
+    organization_id: Id
+    project_id: Id
+    external_id: str
+    manufacturer: str
+    serial_number: str
+    capacity_kw: float | None = Field(default=None, description="Rated power in kW.")
+    commissioned_on: date | None = None
+    onboarded_at: Moment | None = Field(default=None, description="Reads of type History lie before it.")
+
+
+class ConnectionMessage(RegistryMessage):
+    """A household or business; its external id is unique within the project."""
+
+    organization_id: Id
+    project_id: Id
+    external_id: str = Field(description="What METER_ID of a payment must equal, after trimming.")
+    customer_external_id: str | None = None
+    device_id: Id | None = None
+    valid_from: Moment | None = Field(default=None, description="Since ever if absent.")
+    valid_to: Moment | None = Field(default=None, description="Until further notice if absent.")
+
+
+class ConflictRule(BaseModel):
+    """What decides by itself when an id comes with other content; absent lists never apply."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    take_new_if_only: list[str] = []
+    count_both_if_type: list[str] = []
+
+
+class DatasetMessage(RegistryMessage):
+    """An integration: where an organisation's rows come from and what is meant by them."""
+
+    organization_id: Id
+    name: str
+    provider: str
+    source: str
+    type: str
+    target: Literal["project", "programme"]
+    project_ids: list[Id] = []
+    programme_id: Id | None = None
+    id_namespace: str = ""
+    conflict_rule: ConflictRule
+    default_currency: str | None = Field(default=None, description="ISO 4217.")
+    schedule: str = "daily"
+    state: Literal["active", "paused"] = "active"
+    profile: str = Field(default="s3", description="Which fields are required.")
+
+
+REGISTRY_MODELS: Final[dict[RegistryKind, type[RegistryMessage]]] = {
+    "organizations": OrganizationMessage,
+    "projects": ProjectMessage,
+    "devices": DeviceMessage,
+    "connections": ConnectionMessage,
+    "datasets": DatasetMessage,
+}
+"""Model of the value of each registry topic."""

@@ -1,0 +1,154 @@
+"""What the API's tests share: a client that knows the common requests, and waiting for an event."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx2 as httpx
+from confluent_kafka import Consumer, Message, TopicPartition
+from fastapi import FastAPI
+
+from api.deps import Running
+from schemas.identity import read_key
+
+EMAIL = "admin@sunledger.test"
+PASSWORD = "correct horse battery"
+MakeApi = Callable[..., Awaitable["Api"]]
+PROBLEM = "application/problem+json"
+
+
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float, every_s: float = 0.02) -> float:
+    """Wait for a condition and return the seconds it took; fail when it does not come true in time."""
+    begun = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - begun < within_s, "the event did not come in time"
+        await asyncio.sleep(every_s)
+    return time.monotonic() - begun
+
+
+def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The answer is this problem, complete and as problem+json."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == PROBLEM
+    body: dict[str, Any] = response.json()
+    assert body["type"] == f"urn:sunledger:problem:{code}"
+    assert body["status"] == status
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+class Api:
+    """A client of one running application; requests carry the admin's token unless told otherwise."""
+
+    def __init__(self, app: FastAPI, http: httpx.AsyncClient) -> None:
+        self.app = app
+        self.http = http
+
+    @property
+    def running(self) -> Running:
+        """The parts of the application."""
+        found: Running = self.app.state.running
+        return found
+
+    async def log_in(self) -> str:
+        """Log in as the first admin and use his token from now on."""
+        answer = await self.http.post("/v1/auth/login", json={"email": EMAIL, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        token: str = answer.json()["access_token"]
+        self.http.headers["Authorization"] = f"Bearer {token}"
+        return token
+
+    async def make(self, path: str, **body: Any) -> dict[str, Any]:
+        """Create an object."""
+        answer = await self.http.post(f"/v1/{path}", json=body)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def organization(self, name: str = "Sun Ltd") -> dict[str, Any]:
+        """A new organisation."""
+        return await self.make("organizations", name=name)
+
+    async def project(self, **fields: Any) -> dict[str, Any]:
+        """A new project, in a new organisation unless one is named."""
+        if "organization_id" not in fields:
+            fields["organization_id"] = (await self.organization())["id"]
+        return await self.make("projects", **{"name": "Grid", "country": "NG", **fields})
+
+    async def device(self, external_id: str = "meter-1", **fields: Any) -> dict[str, Any]:
+        """A new device, in a new project unless one is named."""
+        if "project_id" not in fields:
+            fields["project_id"] = (await self.project())["id"]
+        given = {"external_id": external_id, "manufacturer": "HOP", "serial_number": "A1"}
+        return await self.make("devices", **{**given, **fields})
+
+    async def connection(self, external_id: str, project_id: str, **fields: Any) -> dict[str, Any]:
+        """A new connection."""
+        return await self.make("connections", external_id=external_id, project_id=project_id, **fields)
+
+    async def device_token(self, device_id: str) -> dict[str, Any]:
+        """A new token of a device."""
+        return await self.make(f"devices/{device_id}/tokens")
+
+    async def dataset(self, project: dict[str, Any], **fields: Any) -> dict[str, Any]:
+        """A new S3 dataset of a project."""
+        given = {
+            "name": "01_2024_Site",
+            "provider": "ODYSSEY",
+            "source": "s3",
+            "type": "electricity_payments",
+            "organization_id": project["organization_id"],
+            "target": "project",
+            "project_ids": [project["id"]],
+            "s3": {"bucket": "b", "access_key": "AKEY-secret", "secret_key": "SKEY-secret"},
+        }
+        return await self.make("datasets", **{**given, **fields})
+
+    async def send_reads(self, external_id: str, token: str, *reads: Any, **body: Any) -> httpx.Response:
+        """Send reads as a device; without any, one good one."""
+        given = reads or (read(),)
+        sent = {"type": "Delta", "unit": "Wh", "reads": list(given), **body}
+        headers = {"Authorization": f"Bearer {token}"}
+        return await self.http.post(f"/meter-reads/{external_id}", json=sent, headers=headers)
+
+
+def read(value: Any = "1.5", hour: int = 1) -> dict[str, Any]:
+    """A good Delta read of one hour."""
+    day = "2024-05-01T"
+    return {
+        "starttimestamp": f"{day}{hour - 1:02}:00:00Z",
+        "endtimestamp": f"{day}{hour:02}:00:00Z",
+        "value": value,
+    }
+
+
+def topic_records(bootstrap: str, topic: str) -> list[Message]:
+    """All records of a topic, in order per partition."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "looks", "enable.auto.commit": False, "log_level": 0}
+    )
+    try:
+        found: list[Message] = []
+        for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            consumer.assign([TopicPartition(topic, partition, low)])
+            while low < high:
+                message = consumer.poll(10)
+                assert message is not None
+                assert message.error() is None
+                low = message.offset() + 1
+                found.append(message)
+        return found
+    finally:
+        consumer.close()
+
+
+def record_headers(message: Message) -> dict[str, str]:
+    """Headers of a record as text."""
+    return {name: value.decode() for name, value in message.headers() or []}
+
+
+def read_record_key(device: dict[str, Any]) -> str:
+    """The key under which a device's reads are published."""
+    return read_key(device["organization_id"], device["external_id"])

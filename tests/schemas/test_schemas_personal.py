@@ -1,0 +1,145 @@
+"""Personal fields: pseudonyms, fault tokens that keep the verdict, seals."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from payment_rows import faults, row, verdict
+
+from schemas.cells import is_missing
+from schemas.fields import PERSONAL
+from schemas.personal import Pseudonymizer, SealBroken, Sealer
+
+MASTER = b"0123456789abcdef0123456789abcdef"
+ORG, OTHER = "org_a", "org_b"
+PSEUDONYM = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+def protected(cells: dict[str, Any], organization_id: str = ORG) -> dict[str, Any]:
+    """The row after the pseudonymiser."""
+    copy = {**cells, "custom": dict(cells["custom"])} if isinstance(cells.get("custom"), dict) else dict(cells)
+    Pseudonymizer(MASTER).protect(organization_id, copy)
+    return copy
+
+
+def test_legacy_profile_is_the_seeds_vector() -> None:
+    """The legacy profile is plain SHA-256, as the seed's true sample shows."""
+    assert (
+        Pseudonymizer(MASTER, "sha256").pseudonym(ORG, "L23FX1236")
+        == "6a099e5c63f0138de7b3dfa7e03c17e551ea23e53c6399a2f0d490d5d87457de"
+    )
+
+
+def test_default_profile_has_a_key_per_organisation() -> None:
+    """The same name has another pseudonym elsewhere, and none of them is the plain hash."""
+    pseudonymizer = Pseudonymizer(MASTER)
+    mine, theirs = pseudonymizer.pseudonym(ORG, "Jane"), pseudonymizer.pseudonym(OTHER, "Jane")
+    assert mine != theirs
+    assert mine == Pseudonymizer(MASTER).pseudonym(ORG, "Jane")
+    assert Pseudonymizer(MASTER, "sha256").pseudonym(ORG, "Jane") not in (mine, theirs)
+
+
+def test_personal_fields_are_replaced_and_originals_returned() -> None:
+    """Every personal field becomes 64 hex characters; the originals come back for sealing."""
+    cells = row(AGENT_ID="Agent", NOTES="call\nJane", LOCATION="Hill 5", custom={"Customer Name": "Jane"})
+    originals = Pseudonymizer(MASTER).protect(ORG, cells)
+    assert originals == {
+        "CUSTOMER_NAME": "John Doe",
+        "CUSTOMER_PHONE": "+2344567890",
+        "AGENT_ID": "Agent",
+        "NOTES": "call\nJane",
+        "LOCATION": "Hill 5",
+        "Customer Name": "Jane",
+    }
+    assert all(PSEUDONYM(cells[name]) for name in PERSONAL)
+    assert PSEUDONYM(cells["custom"]["Customer Name"])
+    assert cells["ID"] == "UC45678"
+
+
+def test_second_run_changes_nothing() -> None:
+    """The worker may run the step again over what a producer has protected."""
+    cells = protected(row(NOTES="x"))
+    again = dict(cells)
+    assert Pseudonymizer(b"another master secret!").protect(OTHER, again) == {}
+    assert again == cells
+
+
+@pytest.mark.parametrize("placeholder", ["", " ", "N/A", "null", "-", None])
+def test_missing_values_stay_missing(placeholder: Any) -> None:
+    """A placeholder is no person."""
+    cells = {"CUSTOMER_NAME": placeholder}
+    assert Pseudonymizer(MASTER).protect(ORG, cells) == {}
+    assert cells == {"CUSTOMER_NAME": placeholder}
+
+
+def test_other_spellings_of_a_personal_field_are_replaced() -> None:
+    """A direct publisher's `CUSTOMER NAME` or `customer_phone` does not get through in plain text."""
+    cells = protected({"CUSTOMER NAME": "Jane", "customer_phone": "+1", "SITE": "A"})
+    assert PSEUDONYM(cells["CUSTOMER NAME"])
+    assert PSEUDONYM(cells["customer_phone"])
+    assert cells["SITE"] == "A"
+
+
+def test_white_space_does_not_make_another_person() -> None:
+    """The pseudonym is that of the trimmed text."""
+    assert protected(row(CUSTOMER_NAME=" John Doe\t")) == protected(row())
+
+
+_VALUES = (
+    st.sampled_from(["2.34567E+11", "5.0", "a\0b", "a\nb", "x" * 5000, "+234", "N/A", "a\x1f", "a\u0085b", "\ud800"])
+    | st.text(max_size=20)
+    | st.floats(allow_nan=False)
+    | st.integers(-(10**12), 10**12)
+    | st.booleans()
+    | st.lists(st.text(max_size=3), max_size=2)
+    | st.none()
+)
+
+
+@given(st.sampled_from(PERSONAL), _VALUES)
+def test_same_verdict_before_and_after(name: str, value: Any) -> None:
+    """The dry run of the plain row and the pipeline's of the protected row agree on every value."""
+    assert faults(row(**{name: value})) == faults(protected(row(**{name: value})))
+
+
+@given(st.sampled_from(PERSONAL), st.text(min_size=4, max_size=30))
+def test_nothing_of_the_value_remains(name: str, value: str) -> None:
+    """Whatever the value, what is left is a pseudonym, a fault token or a missing value."""
+    left = protected({name: value})[name]
+    assert PSEUDONYM(left) or left.startswith("!fault:") or is_missing(left)
+
+
+def test_pseudonym_of_digits_is_no_decimal_number() -> None:
+    """A pseudonym that happens to look like 12e34 passes as a phone."""
+    assert faults(row(CUSTOMER_PHONE="1" * 30 + "e" + "2" * 33)) == {}
+
+
+def test_pseudonyms_do_not_change_the_content_of_a_row() -> None:
+    """Apart from NOTES, protecting a row leaves its content hash as it was."""
+    assert verdict(row()).content_hash == verdict(protected(row())).content_hash
+
+
+def test_seal_opens_only_for_its_organisation() -> None:
+    """A sealed text comes back for its organisation and key, and for nothing else."""
+    sealer = Sealer(MASTER)
+    sealed = sealer.seal(ORG, b"Jane")
+    assert sealed.startswith("v1.")
+    assert b"Jane" not in sealed.encode()
+    assert sealer.seal(ORG, b"Jane") != sealed
+    assert Sealer(MASTER).open(ORG, sealed) == b"Jane"
+    for opener, organization_id in ((sealer, OTHER), (Sealer(b"x" * 32), ORG)):
+        with pytest.raises(SealBroken):
+            opener.open(organization_id, sealed)
+    for broken in ("", "v1.", "v1.AAAA", sealed[:-4], sealed[:20] + "A" + sealed[21:], "é"):
+        with pytest.raises(SealBroken):
+            sealer.open(ORG, broken)
+
+
+def test_short_secrets_are_refused() -> None:
+    """A secret that could be guessed is refused at once."""
+    with pytest.raises(ValueError, match="16 bytes"):
+        Pseudonymizer(b"short")
+    with pytest.raises(ValueError, match="16 bytes"):
+        Sealer(b"short")
