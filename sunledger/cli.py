@@ -1,19 +1,104 @@
 """The command `sunledger`."""
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from sunledger import logs
-from sunledger.settings import ApiSettings, MigrateSettings, SettingsFaults, WorkerSettings, load
+from sunledger.installation import default_data_dir
+from sunledger.settings import (
+    ApiSettings,
+    MigrateSettings,
+    ProducersSettings,
+    SettingsFaults,
+    WorkerSettings,
+    load,
+)
 
+# Each command imports what it needs: the lightest must not wait for the heaviest.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+DataDir = Annotated[
+    Path, typer.Option("--data", help="Folder of the installation.", default_factory=default_data_dir)
+]
+
+
+@app.command()
+def up(
+    data: DataDir,
+    detach: Annotated[bool, typer.Option(help="Return when everything answers.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=8, help="Number of workers.")] = 1,
+) -> None:
+    """Start an installation on this machine: all real parts, no Docker."""
+    from sunledger.embedded import supervisor  # noqa: PLC0415
+    from sunledger.installation import processes  # noqa: PLC0415
+
+    data.mkdir(parents=True, exist_ok=True)
+    code = supervisor.up(data, processes(data, workers), detach)
+    if code == 0 and detach:
+        typer.echo(f"everything answers; the addresses are in {data / 'endpoints.json'}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def down(data: DataDir) -> None:
+    """Stop the installation."""
+    from sunledger.embedded import supervisor  # noqa: PLC0415
+
+    raise typer.Exit(supervisor.down(data))
+
+
+@app.command()
+def status(data: DataDir) -> None:
+    """Say which parts run, which do not, and why. Exit code 0 when all are ready, else 1."""
+    from sunledger.embedded import supervisor  # noqa: PLC0415
+
+    parts = supervisor.status(data)
+    if not parts:
+        typer.echo(f"nothing ever ran in {data}", err=True)
+    for part in parts:
+        detail = f"   {part.reason}" if part.reason else ""
+        restarts = f"   {part.restarts} restarts" if part.restarts else ""
+        typer.echo(f"{part.name:<12} {part.state:<9} pid {part.pid or '-'!s:<8}{restarts}{detail}")
+    raise typer.Exit(0 if parts and all(part.state == "ready" for part in parts) else 1)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option(help="End after the sample, also on a terminal.")] = False,
+    json: Annotated[bool, typer.Option(help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Run a sample with every kind of trouble in it through a throw-away installation."""
+    from sunledger.demo.command import DemoFailed  # noqa: PLC0415
+    from sunledger.demo.command import demo as run_demo  # noqa: PLC0415
+    from sunledger.demo.run import DemoStuck  # noqa: PLC0415
+
+    logs.configure("error", "console")
+    try:
+        raise typer.Exit(run_demo(once=once, as_json=json))
+    except (DemoFailed, DemoStuck) as exc:
+        typer.echo(f"the demo failed: {exc}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def query(sql: Annotated[str, typer.Argument(help="A statement.")], data: DataDir) -> None:
+    """Ask the installation's ClickHouse and print the result as a table."""
+    from sunledger.query import QueryFailed, run_query  # noqa: PLC0415
+
+    try:
+        typer.echo(run_query(data, sql), nl=False)
+    except QueryFailed as exc:
+        typer.echo(str(exc), err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()
 def migrate() -> None:
     """Bring database, topics and tables to the newest form."""
-    from sunledger import processes  # noqa: PLC0415 - heavy imports only for the command that needs them
+    from sunledger import processes  # noqa: PLC0415
 
     settings = load(MigrateSettings)
     logs.configure(settings.log_level, settings.log_format)
@@ -39,6 +124,16 @@ def worker() -> None:
     settings = load(WorkerSettings)
     logs.configure(settings.log_level, settings.log_format)
     raise typer.Exit(processes.run_worker(settings))
+
+
+@app.command()
+def producers() -> None:
+    """Run the S3 poller and the outbox relay."""
+    from sunledger import processes  # noqa: PLC0415
+
+    settings = load(ProducersSettings)
+    logs.configure(settings.log_level, settings.log_format)
+    raise typer.Exit(processes.run_producers(settings))
 
 
 def main() -> None:

@@ -3,71 +3,61 @@
 import asyncio
 import signal
 import threading
-import time
-from collections.abc import Callable
-from typing import TypeVar
 
 import structlog
 import uvicorn
-from confluent_kafka.admin import AdminClient
 
 from api.app import create_app
-from api.migrate import upgrade
+from api.datasets.runs import SqlRunStore
+from api.datasets.source import SqlDatasetSource
+from api.db import Database
+from api.ops.broker import BrokerCheck
 from api.parts import ApiParts
 from api.parts import ApiSettings as ApiValues
-from producers.publisher import Publisher
-from producers.topics import create_topics
+from api.reconcile import KafkaTopicVersions, reconcile
+from api.relay import Relay
+from api.sealing import CredentialBox
+from producers.poller import Poller
+from producers.publisher import FILE_DELIVERY_TIMEOUT_S, Publisher
+from producers.rows import RowRecords
+from schemas.personal import Pseudonymizer, Sealer
+from schemas.topics import PAYMENTS
 from sinks import client as clickhouse
-from sinks.migrate import migrate as migrate_store
 from streams.config import WorkerConfig
-from streams.topic_ids import TopicsMissing
 from streams.worker import Worker
+from sunledger import migrations
 from sunledger.ops import OpsServer
-from sunledger.settings import ApiSettings, MigrateSettings, WorkerSettings, raw
+from sunledger.settings import ApiSettings, MigrateSettings, ProducersSettings, WorkerSettings, raw
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
-PAUSE_S = 0.5
+READ_LIMIT_S = 10.0
+RECONCILE_S = 3600.0
 
 
 def migrate(settings: MigrateSettings) -> list[str]:
     """Bring the registry's database, the topics and the store to the newest form; returns what was done."""
-    upgrade(settings.sql_url.get_secret_value())
-    create_topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
-    connection = clickhouse.connect(settings.clickhouse_url.get_secret_value())
-    try:
-        return migrate_store(connection, settings.clickhouse_database)
-    finally:
-        connection.close()
+    migrations.sql(settings.sql_url.get_secret_value())
+    migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
+    return migrations.store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
 
 
 def run_api(settings: ApiSettings) -> int:
     """Run the API until SIGTERM."""
+    migrations.sql(settings.sql_url.get_secret_value())
     publisher = Publisher(settings.kafka, client_id="sunledger-api")
-    user_lifetime, device_lifetime = settings.lifetimes()
-    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+    broker = BrokerCheck(settings.kafka)
     parts = ApiParts(
         sql_url=settings.sql_url.get_secret_value(),
         redis_url=settings.redis_url.get_secret_value(),
         publisher=publisher,
         clickhouse=clickhouse.factory(
-            settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database
+            settings.clickhouse_url.get_secret_value(),
+            database=settings.clickhouse_database,
+            timeout_s=READ_LIMIT_S,
         ),
-        settings=ApiValues(
-            issuer=settings.issuer,
-            keys_directory=settings.keys_directory,
-            credential_key=raw(settings.credential_key)[:32],
-            admin_email=settings.admin_email,
-            admin_password=settings.admin_password.get_secret_value(),
-            topic_prefix=settings.topic_prefix,
-            user_token_lifetime=user_lifetime,
-            device_token_lifetime=device_lifetime,
-            max_body_bytes=settings.max_body_bytes,
-            max_reads=settings.max_reads,
-            reads_limit=settings.reads_limit,
-        ),
-        broker_ready=lambda: _ask_broker(admin),
+        settings=_api_values(settings),
+        broker_ready=broker,
     )
     try:
         uvicorn.run(
@@ -75,7 +65,7 @@ def run_api(settings: ApiSettings) -> int:
             host=settings.api_host,
             port=settings.api_port,
             log_config=None,
-            access_log=False,
+            access_log=False,  # paths of reads hold external ids
             server_header=False,
             timeout_graceful_shutdown=10,
         )
@@ -84,32 +74,122 @@ def run_api(settings: ApiSettings) -> int:
     return 0
 
 
-def _ask_broker(admin: AdminClient) -> None:
-    admin.list_topics(timeout=2)
+def _api_values(settings: ApiSettings) -> ApiValues:
+    user_lifetime, device_lifetime = settings.lifetimes()
+    return ApiValues(
+        issuer=settings.issuer,
+        keys_directory=settings.keys_directory,
+        credential_key=raw(settings.credential_key)[:32],
+        admin_email=settings.admin_email,
+        admin_password=settings.admin_password.get_secret_value(),
+        topic_prefix=settings.topic_prefix,
+        user_token_lifetime=user_lifetime,
+        device_token_lifetime=device_lifetime,
+        max_body_bytes=settings.max_body_bytes,
+        max_reads=settings.max_reads,
+        reads_limit=settings.reads_limit,
+    )
 
 
 def run_worker(settings: WorkerSettings) -> int:
     """Run a worker until SIGTERM (0) or a failure (1)."""
-    config = WorkerConfig(
-        kafka=settings.kafka,
-        topic_prefix=settings.topic_prefix,
-        group=f"{settings.topic_prefix}{settings.group}",
-        name=settings.worker_name,
-        clickhouse_url=settings.clickhouse_url.get_secret_value(),
-        database=settings.clickhouse_database,
-        pseudonym_secret=raw(settings.pseudonym_secret),
-        seal_secret=raw(settings.seal_secret),
-        pseudonym_profile=settings.pseudonym_profile,
-        session_timeout_s=settings.session_timeout_s,
-        heartbeat_s=settings.heartbeat_s,
-        rebalance_timeout_s=settings.rebalance_timeout_s,
-        insert_limit_s=settings.insert_limit_s,
-        commit_interval_s=settings.commit_interval_s,
-        fetch_rows=settings.fetch_rows,
-        max_rows_in_hand=settings.max_rows_in_hand,
-        stall_limit_s=settings.stall_limit_s,
+    worker = Worker(
+        WorkerConfig(
+            kafka=settings.kafka,
+            topic_prefix=settings.topic_prefix,
+            group=f"{settings.topic_prefix}{settings.group}",
+            name=settings.worker_name,
+            clickhouse_url=settings.clickhouse_url.get_secret_value(),
+            database=settings.clickhouse_database,
+            pseudonym_secret=raw(settings.pseudonym_secret),
+            seal_secret=raw(settings.seal_secret),
+            pseudonym_profile=settings.pseudonym_profile,
+            session_timeout_s=settings.session_timeout_s,
+            heartbeat_s=settings.heartbeat_s,
+            rebalance_timeout_s=settings.rebalance_timeout_s,
+            insert_limit_s=settings.insert_limit_s,
+            commit_interval_s=settings.commit_interval_s,
+            fetch_rows=settings.fetch_rows,
+            max_rows_in_hand=settings.max_rows_in_hand,
+            stall_limit_s=settings.stall_limit_s,
+        )
     )
-    worker = Worker(config)
     if settings.ops_port:
         OpsServer(settings.ops_host, settings.ops_port, lambda: None if worker.ready else "restoring").start()
+    migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
+    migrations.store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
     return worker.run()
+
+
+def run_producers(settings: ProducersSettings) -> int:
+    """Run the S3 poller and the outbox relay until SIGTERM (0) or until one of them fails (1)."""
+    sql_url = settings.sql_url.get_secret_value()
+    migrations.sql(sql_url)
+    migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
+    files = Publisher(
+        settings.kafka, client_id="sunledger-poller", delivery_timeout_s=FILE_DELIVERY_TIMEOUT_S
+    )
+    rows = RowRecords(
+        PAYMENTS.full_name(settings.topic_prefix),
+        Pseudonymizer(raw(settings.pseudonym_secret), settings.pseudonym_profile),
+        Sealer(raw(settings.seal_secret)),
+    )
+    db = Database(sql_url)
+    box = CredentialBox(raw(settings.credential_key)[:32])
+    poller = Poller(SqlDatasetSource(db, box), SqlRunStore(db), files, rows)
+    thread = threading.Thread(target=poller.run, name="poller", daemon=True)
+    if settings.ops_port:
+        OpsServer(
+            settings.ops_host, settings.ops_port, lambda: None if thread.is_alive() else "poller ended"
+        ).start()
+    thread.start()
+    try:
+        return asyncio.run(_relay_until_stopped(settings, db, thread))
+    finally:
+        poller.stop()
+        thread.join(20)
+        files.close()
+        db.close()
+
+
+async def _relay_until_stopped(settings: ProducersSettings, db: Database, poller: threading.Thread) -> int:
+    publisher = Publisher(settings.kafka, client_id="sunledger-relay")
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    versions = KafkaTopicVersions({"bootstrap.servers": settings.kafka}, settings.topic_prefix)
+    tasks = [
+        asyncio.create_task(Relay(db, publisher, settings.topic_prefix).run(stop), name="relay"),
+        asyncio.create_task(_reconcile(db, versions), name="reconcile"),
+        asyncio.create_task(_while_alive(poller), name="poller"),
+    ]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        failed = [task for task in done if task is not stopped]
+        for task in failed:
+            exc = task.exception()
+            log.critical(
+                "producers_failed", part=task.get_name(), error=type(exc).__name__ if exc else "ended"
+            )
+        return 1 if failed and not stop.is_set() else 0
+    finally:
+        stop.set()
+        for task in (*tasks[1:], stopped):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        publisher.close()
+
+
+async def _reconcile(db: Database, versions: KafkaTopicVersions) -> None:
+    """Compare SQL with the topics at start and every hour; what is missing is queued for the relay."""
+    while True:
+        try:
+            await asyncio.to_thread(reconcile, db, versions)
+        except Exception as exc:  # noqa: BLE001 - a check that fails is tried again, the relay goes on
+            log.error("reconcile_failed", error=type(exc).__name__)
+        await asyncio.sleep(RECONCILE_S)
+
+
+async def _while_alive(thread: threading.Thread) -> None:
+    await asyncio.to_thread(thread.join)

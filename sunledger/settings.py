@@ -62,6 +62,8 @@ class _Kafka(_Process):
         "", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Put before every topic's name."
     )
 
+    topic_replication: int = Field(1, ge=1, le=9, description="Replicas of each topic when it is created.")
+
 
 class _ClickHouse(_Process):
     clickhouse_url: SecretStr = Field(description="http(s)://user:password@host:port.")
@@ -83,8 +85,6 @@ class _Port(_Process):
 
 class MigrateSettings(_Kafka, _ClickHouse, _Sql):
     """Settings of `sunledger migrate`."""
-
-    topic_replication: int = Field(1, ge=1, le=9, description="Replicas of each topic when it is created.")
 
 
 class ApiSettings(_Kafka, _ClickHouse, _Sql):
