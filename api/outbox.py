@@ -2,7 +2,8 @@
 
 import json
 
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.db import now_ms
 from api.models import Registered
@@ -21,3 +22,8 @@ def queue(session: Session, item: Registered) -> None:
     session.flush()
     payload = json.dumps(item.message(), ensure_ascii=False, separators=(",", ":"))
     session.add(OutboxRow(kind=item.__tablename__, object_id=item.id, version=item.version, payload=payload))
+
+
+def announced(object_id: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """Condition: every change of the object is in its topic, so the streams can know it."""
+    return ~exists().where(OutboxRow.object_id == object_id, OutboxRow.state == "new")

@@ -16,7 +16,7 @@ MAX_RECORD_BYTES: Final = 1_000_000
 MAX_WAITING: Final = 200_000
 """Most records that wait for an acknowledgement."""
 _MAX_WAITING_KB: Final = 256 * 1024
-_POLL_S: Final = 0.2
+_POLL_S: Final = 0.1
 _METADATA_S: Final = 2.0
 
 
@@ -34,7 +34,7 @@ class Connection:
     def __init__(self, bootstrap: str, client_id: str, delivery_timeout_s: float, linger_ms: int) -> None:
         timeout_ms = max(int(delivery_timeout_s * 1000), 100)
         self.fatal = False
-        self._producer: Any = Producer(
+        self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
                 "client.id": client_id,
@@ -62,7 +62,9 @@ class Connection:
         self._thread = threading.Thread(target=self._serve, name=f"{client_id}-callbacks", daemon=True)
         self._thread.start()
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
+        """Records handed over and not yet acknowledged."""
         return len(self._producer)
 
     def produce(self, topic: str, **arguments: Any) -> None:
@@ -100,8 +102,8 @@ class Connection:
             self._producer.flush(1.0)
         self._stop.set()
         self._thread.join()
-        # The producer knows this object's method, so only letting go of it ends librdkafka's threads.
-        self._producer = None
+        # Without this librdkafka's threads live as long as the process and look for the broker.
+        self._producer.close()
         return left
 
     def _serve(self) -> None:

@@ -137,7 +137,7 @@ class Publisher:
     def waiting(self) -> int:
         """Records handed over and not yet acknowledged."""
         connection = self._connection
-        return len(connection) if connection else 0
+        return connection.waiting if connection else 0
 
     def flush(self, deadline_s: float) -> None:
         """Wait until everything handed over is settled.

@@ -62,7 +62,8 @@ def _missing(admin: AdminClient, names: dict[str, TopicSpec], deadline: float) -
     """Which topics do not exist, or have a partition without a leader."""
     while True:
         try:
-            known = admin.list_topics(timeout=_REQUEST_S).topics
+            limit_s = min(_REQUEST_S, max(deadline - time.monotonic(), 0.1))
+            known = admin.list_topics(timeout=limit_s).topics
             return [name for name in names if name not in known or not _has_leaders(known[name])]
         except KafkaException as error:
             _pause(deadline, f"the broker does not answer: {error_name(error.args[0])}")

@@ -41,6 +41,8 @@ def make_app(config: WorkerConfig, listener: Listener, compacted: frozenset[str]
         broker_request_timeout=max(90.0, config.rebalance_timeout_s + 30.0),
         broker_commit_interval=config.commit_interval_s,
         store="memory://",
+        # with replicas, the default, Faust's assignor leaves a joining worker without partitions
+        table_standby_replicas=0,
     )
     app.transport = BatchTransport(
         url,

@@ -38,10 +38,12 @@ class Gates:
         self._fatal = fatal
         self._open: dict[tuple[int, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._assigned = -1
 
     def assigned(self, generation: int, starts: Mapping[TP, Start], first_member: bool) -> None:
         """Begin to restore each topic's partitions; returns at once."""
         log.info("assigned", generation=generation, partitions=len(starts))
+        self._assigned = generation
         by_topic: dict[str, dict[int, Start]] = {}
         for tp, start in starts.items():
             by_topic.setdefault(tp.topic, {})[tp.partition] = start
@@ -91,6 +93,6 @@ class Gates:
         return batch.owned
 
     def is_open(self, generation: int, topics: Sequence[str]) -> bool:
-        """Whether every one of these topics that is assigned has been restored."""
+        """Whether there is an assignment, be it of nothing, and what is assigned of these is restored."""
         mine = [gate for (g, topic), gate in self._open.items() if g == generation and topic in topics]
-        return bool(self._open) and all(gate.is_set() for gate in mine)
+        return self._assigned == generation and all(gate.is_set() for gate in mine)

@@ -76,7 +76,8 @@ class Restorer:
             found = self._store.read(
                 lambda c: restore.ledger_next_offset(c, self._topic, self._epoch, partition), lease
             )
-            if start.committed is None or (found is not None and found >= start.committed):
+            # offset 0 is committed when an untouched partition is handed over: there is no ledger then
+            if not start.committed or (found is not None and found >= start.committed):
                 return found if found is not None else start.log_start
             log.error(
                 "ledger_behind_commit",

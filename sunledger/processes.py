@@ -144,15 +144,16 @@ def run_producers(settings: ProducersSettings) -> int:
         ).start()
     thread.start()
     try:
-        return asyncio.run(_relay_until_stopped(settings, db, thread))
+        return asyncio.run(_relay_until_stopped(settings, db, poller, thread))
     finally:
-        poller.stop()
         thread.join(20)
         files.close()
         db.close()
 
 
-async def _relay_until_stopped(settings: ProducersSettings, db: Database, poller: threading.Thread) -> int:
+async def _relay_until_stopped(
+    settings: ProducersSettings, db: Database, poller: Poller, thread: threading.Thread
+) -> int:
     publisher = Publisher(settings.kafka, client_id="sunledger-relay")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -161,7 +162,7 @@ async def _relay_until_stopped(settings: ProducersSettings, db: Database, poller
     tasks = [
         asyncio.create_task(Relay(db, publisher, settings.topic_prefix).run(stop), name="relay"),
         asyncio.create_task(_reconcile(db, versions), name="reconcile"),
-        asyncio.create_task(_while_alive(poller), name="poller"),
+        asyncio.create_task(asyncio.to_thread(thread.join), name="poller"),
     ]
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -175,6 +176,7 @@ async def _relay_until_stopped(settings: ProducersSettings, db: Database, poller
         return 1 if failed and not stop.is_set() else 0
     finally:
         stop.set()
+        poller.stop()
         for task in (*tasks[1:], stopped):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -190,6 +192,3 @@ async def _reconcile(db: Database, versions: KafkaTopicVersions) -> None:
             log.error("reconcile_failed", error=type(exc).__name__)
         await asyncio.sleep(RECONCILE_S)
 
-
-async def _while_alive(thread: threading.Thread) -> None:
-    await asyncio.to_thread(thread.join)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from api import ids
 from api.datasets.source import store_errors
 from api.db import Database, now_ms
+from api.outbox import announced
 from api.tables import Report, Run, RunFile
 from producers import contracts
 from producers.contracts import FINISHED_FILE_STATES, FileRecord, FileState, RunState
@@ -34,13 +35,15 @@ class SqlRunStore:
             session.execute(left)
 
     def next_requested(self) -> contracts.Run | None:
-        """Take the oldest requested run; two pollers never get the same one."""
-        query = (
-            select(Run).where(Run.state == RunState.REQUESTED).order_by(Run.number).limit(1)
-        ).with_for_update(skip_locked=True)
+        """Take the oldest requested run; two pollers never get the same one.
+
+        The run of a dataset that the streams cannot know yet waits for the relay.
+        """
+        waiting = Run.state == RunState.REQUESTED, announced(Run.dataset_id)
+        query = select(Run).where(*waiting).order_by(Run.number).limit(1).with_for_update(skip_locked=True)
         with store_errors():
             with self._db.read() as session:
-                if session.scalar(select(Run.id).where(Run.state == RunState.REQUESTED).limit(1)) is None:
+                if session.scalar(select(Run.id).where(*waiting).limit(1)) is None:
                     return None
             with self._db.write() as session:
                 run = session.scalar(query)

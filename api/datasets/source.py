@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from api.db import Database
 from api.models import Dataset, Organization
+from api.outbox import announced
 from api.sealing import CannotOpen, CredentialBox
 from producers.contracts import S3Dataset, S3Location, StoreUnavailable
 
@@ -35,6 +36,8 @@ class SqlDatasetSource:
     def active(self) -> Sequence[S3Dataset]:
         """Active S3 datasets that are not archived, nor their organisation.
 
+        One that the streams cannot know yet is left for the next look: its rows would be refused first.
+
         One whose credentials cannot be opened is left out and logged: it must not hold up the others.
 
         Raises:
@@ -45,6 +48,7 @@ class SqlDatasetSource:
             .join(Organization, Organization.id == Dataset.organization_id)
             .where(Dataset.source == "s3", Dataset.state == "active")
             .where(~Dataset.archived, ~Organization.archived)
+            .where(announced(Dataset.id))
             .order_by(Dataset.number)
         )
         with store_errors(), self._db.read() as session:

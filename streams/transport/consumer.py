@@ -73,6 +73,7 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._hands_empty = asyncio.Event()
         self._hands_empty.set()
         self._refetched: dict[TP, int] = {}
+        self._committing = asyncio.Lock()
         self._spans = note_control_batches()
         self.progress_at = time.monotonic()
         super().__init__(*args, **kwargs)
@@ -227,6 +228,12 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         )
         self.listener.assigned(generation, starts, self.app.consumer_generation_id <= 1)
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Faust seeks only where there is something to seek; the listener hears of nothing, too."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            await self.perform_seek()
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish and commit what is in hand, within bounds, then forget the generation.
 
@@ -269,6 +276,10 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         return await self._commit_books(released=False)
 
     async def _commit_books(self, released: bool) -> bool:
+        async with self._committing:  # a commit beside the last one of a generation would follow it late
+            return await self._commit_now(released)
+
+    async def _commit_now(self, released: bool) -> bool:
         generation = self._generation
         offsets = {tp: books.committable() for tp, books in self._books.items()}
         wanted = {tp: offset for tp, offset in offsets.items() if offset is not None}

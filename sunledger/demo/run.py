@@ -127,7 +127,7 @@ class Demo:
 
         def moved() -> bool:
             found = store.list_objects_v2(Bucket=BUCKET, Prefix=FILE)
-            return found["KeyCount"] == 0
+            return bool(found["KeyCount"] == 0)
 
         self._wait("the move of the file to Processed", moved)
 

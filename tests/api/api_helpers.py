@@ -8,8 +8,10 @@ from typing import Any
 import httpx2 as httpx
 from confluent_kafka import Consumer, Message, TopicPartition
 from fastapi import FastAPI
+from sqlalchemy import update
 
 from api.deps import Running
+from api.tables import OutboxRow
 from schemas.identity import read_key
 
 EMAIL = "admin@sunledger.test"
@@ -104,6 +106,15 @@ class Api:
             "s3": {"bucket": "b", "access_key": "AKEY-secret", "secret_key": "SKEY-secret"},
         }
         return await self.make("datasets", **{**given, **fields})
+
+    async def announce(self) -> None:
+        """Stand in for the relay: every change counts as published."""
+
+        def mark() -> None:
+            with self.running.db.write() as session:
+                session.execute(update(OutboxRow).values(state="sent"))
+
+        await asyncio.to_thread(mark)
 
     async def send_reads(self, external_id: str, token: str, *reads: Any, **body: Any) -> httpx.Response:
         """Send reads as a device; without any, one good one."""

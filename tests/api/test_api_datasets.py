@@ -42,6 +42,8 @@ async def test_credentials_go_in_and_never_come_out(api: Api) -> None:
 
     assert "KEY-" not in await asyncio.to_thread(stored)
     source: DatasetSource = SqlDatasetSource(api.running.db, api.running.box)
+    assert await asyncio.to_thread(source.active) == [], "the streams cannot know it yet"
+    await api.announce()
     (found,) = await asyncio.to_thread(source.active)
     assert (found.location.access_key, found.location.secret_key) == ("AKEY-2", "SKEY-2")
     assert (found.location.bucket, found.location.prefix, found.schedule) == ("b2", "in/", "06:30")
@@ -55,6 +57,7 @@ async def test_only_active_datasets_are_polled(api: Api) -> None:
     made = [await api.dataset(project) for _ in range(3)]
     await api.http.patch(f"/v1/datasets/{made[0]['id']}", json={"state": "paused"})
     await api.http.delete(f"/v1/datasets/{made[1]['id']}")
+    await api.announce()
     assert [dataset.id for dataset in await asyncio.to_thread(source.active)] == [made[2]["id"]]
     answer = await api.http.post(f"/v1/datasets/{made[0]['id']}/run")
     assert_problem(answer, 409, "conflict")
@@ -67,6 +70,7 @@ async def test_a_dataset_with_another_key_does_not_hold_up_the_others(api: Api) 
     """Credentials that cannot be opened are that dataset's trouble alone."""
     project = await api.project()
     broken, fine = await api.dataset(project), await api.dataset(project)
+    await api.announce()
 
     def swap() -> list[str]:
         with api.running.db.write() as session:
@@ -127,6 +131,8 @@ async def test_a_run_is_followed_from_request_to_end(api: Api) -> None:
     run = answer.json()
     assert (run["state"], run["received"], run["trigger"]) == ("requested", 0, "demand")
     path, store = f"/v1/runs/{run['id']}", SqlRunStore(api.running.db)
+    assert await asyncio.to_thread(store.next_requested) is None, "the streams cannot know the dataset yet"
+    await api.announce()
 
     def work() -> None:
         taken = store.next_requested()
@@ -154,6 +160,7 @@ async def test_a_run_is_followed_from_request_to_end(api: Api) -> None:
 async def test_the_record_of_files_survives_a_crash(api: Api) -> None:
     """Unfinished files are found again and join the next run; finished ones stay as they are."""
     dataset = (await api.dataset(await api.project()))["id"]
+    await api.announce()
     store: RunStore = SqlRunStore(api.running.db)
 
     def work() -> None:

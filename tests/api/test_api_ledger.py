@@ -72,6 +72,7 @@ async def test_a_run_is_done_when_every_row_has_its_outcome(whole_api: Api, clic
     """Published is not done: the run says `storing` until received equals the sum of the outcomes."""
     api = whole_api
     dataset = (await api.dataset(await api.project()))["id"]
+    await api.announce()
     run = (await api.http.post(f"/v1/datasets/{dataset}/run")).json()["id"]
     store = SqlRunStore(api.running.db)
 

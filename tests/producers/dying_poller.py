@@ -26,6 +26,7 @@ def main() -> None:
     s3 = SimpleNamespace(url=url, access_key=access_key, secret_key=secret_key)
     world = World(s3, kafka, topic_prefix, bucket, Path(store), prefix)
     fate = Killer()
+    s3_intake.ROWS_AT_ONCE = 5  # type: ignore[misc]
     s3_intake.Bucket = lambda location: fate.wrap(Bucket(location), BUCKET_STEPS)  # type: ignore[assignment, misc]
     world.poller(fate).poll()
 

@@ -103,12 +103,12 @@ class MemoryRunStore:
 
     def claim(self, run_id: str, dataset_id: str, source_ref: str) -> FileRecord:
         self._begin()
-        for file in self._data.files.values():
-            if (file.dataset_id, file.source_ref) == (dataset_id, source_ref):
-                if file.state not in FINISHED_FILE_STATES:
-                    self._data.files[file.id] = file = replace(file, run_id=run_id)
+        for known in self._data.files.values():
+            if (known.dataset_id, known.source_ref) == (dataset_id, source_ref):
+                if known.state not in FINISHED_FILE_STATES:
+                    self._data.files[known.id] = replace(known, run_id=run_id)
                     self._commit()
-                return file
+                return self._data.files[known.id]
         file = FileRecord(
             self._id("fil"), run_id, dataset_id, source_ref, FileState.CLAIMED, datetime.now(UTC)
         )

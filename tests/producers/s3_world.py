@@ -111,15 +111,26 @@ class World:
     """One dataset in a prefix of its own."""
 
     def __init__(
-        self, s3: Any, kafka: str, topic_prefix: str, bucket: str, store_path: Path | None = None, prefix: str = ""
+        self,
+        s3: Any,
+        kafka: str,
+        topic_prefix: str,
+        bucket: str,
+        store_path: Path | None = None,
+        prefix: str = "",
     ) -> None:
         self.endpoint, self.kafka, self.bucket = s3, kafka, bucket
         self.topic = PAYMENTS.full_name(topic_prefix)
-        self.prefix = prefix or f"site{next(numbers)}/"
-        self.store = MemoryRunStore(store_path)
-        self.location = S3Location(bucket, self.prefix, s3.url, s3.access_key, s3.secret_key)
-        self.dataset = S3Dataset("ds_1", ORG, "s3", "365000000", self.location, id_namespace="crm")
-        self.datasets = Datasets(self.dataset)
+        self._publishers: list[Publisher] = []
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": kafka,
+                "group.id": "none",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 10,
+            }
+        )
+        self.begin(prefix or f"site{next(numbers)}/", store_path)
         self.s3 = boto3.client(
             "s3",
             endpoint_url=s3.url,
@@ -128,7 +139,23 @@ class World:
             aws_secret_access_key=s3.secret_key,
             config=Config(s3={"addressing_style": "path"}),
         )
-        self._publishers: list[Publisher] = []
+
+    def begin(self, prefix: str, store_path: Path | None = None) -> None:
+        """Go to another prefix, with an empty store; only records from now on are seen."""
+        s3 = self.endpoint
+        self.prefix = prefix
+        self.store = MemoryRunStore(store_path)
+        self.location = S3Location(self.bucket, prefix, s3.url, s3.access_key, s3.secret_key)
+        self.dataset = S3Dataset("ds_1", ORG, "s3", "365000000", self.location, id_namespace="crm")
+        self.datasets = Datasets(self.dataset)
+        self._starts = {} if store_path else self._ends()
+
+    def _ends(self) -> dict[int, int]:
+        """Next offset of every partition."""
+        partitions = self._consumer.list_topics(self.topic, 10).topics[self.topic].partitions
+        return {
+            p: self._consumer.get_watermark_offsets(TopicPartition(self.topic, p), 10)[1] for p in partitions
+        }
 
     def put(self, data: bytes, name: str = NAME) -> None:
         """Drop a file."""
@@ -170,30 +197,32 @@ class World:
 
     def seen(self) -> list[Seen]:
         """All records of the topic that come from this world's prefix."""
-        consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "none", "enable.auto.commit": False})
-        try:
-            partitions = consumer.list_topics(self.topic, 10).topics[self.topic].partitions
-            ends = {p: consumer.get_watermark_offsets(TopicPartition(self.topic, p), 10)[1] for p in partitions}
-            consumer.assign([TopicPartition(self.topic, p, 0) for p in partitions])
-            found, left = [], sum(ends.values())
-            while left:
-                message = consumer.poll(10)
-                assert message is not None
-                assert message.error() is None
-                left -= 1
-                headers = {name: value.decode() for name, value in message.headers()}
-                if f"/{self.prefix}" in headers["source_ref"]:
-                    value = orjson.loads(message.value())
-                    found.append(Seen(message.key().decode(), value, headers, message.partition()))
-            return found
-        finally:
-            consumer.close()
+        ends = self._ends()
+        starts = {p: self._starts.get(p, 0) for p in ends}
+        self._consumer.assign([TopicPartition(self.topic, p, start) for p, start in starts.items()])
+        found = []
+        for _ in range(sum(ends.values()) - sum(starts.values())):
+            message = self._consumer.poll(10)
+            assert message is not None
+            assert message.error() is None
+            headers = {name: value.decode() for name, value in message.headers()}
+            if f"/{self.prefix}" in headers["source_ref"]:
+                value = orjson.loads(message.value())
+                found.append(Seen(message.key().decode(), value, headers, message.partition()))
+        self._consumer.unassign()
+        return found
 
     def close(self) -> None:
         """Close connections."""
-        for publisher in self._publishers:
-            publisher.close(1)
+        self.lose_publishers()
+        self._consumer.close()
         self.s3.close()
+
+    def lose_publishers(self) -> None:
+        """What was not acknowledged by now never will be, as when a process dies."""
+        for publisher in self._publishers:
+            publisher.close(0)
+        self._publishers.clear()
 
 
 class FatedBuckets:

@@ -9,11 +9,19 @@ from pathlib import Path
 import pytest
 from s3_world import NAME, Death, Fate, FatedBuckets, World, sample
 
+from producers import s3_intake
 from producers.contracts import FileState, RunState
 from sunledger.embedded.stack import Endpoints
 
-ROWS = 1100
+ROWS = 13
+AT_ONCE = 5
 """Three batches of rows."""
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are several batches."""
+    monkeypatch.setattr(s3_intake, "ROWS_AT_ONCE", AT_ONCE)
 
 
 def check(world: World, folder: str, rows: int) -> None:
@@ -35,62 +43,49 @@ def check(world: World, folder: str, rows: int) -> None:
     ids=["good file", "refused file"],
 )
 def test_death_at_every_step(
-    endpoints: Endpoints,
-    kafka_prefix: str,
-    bucket: str,
-    monkeypatch: pytest.MonkeyPatch,
-    folder: str,
-    data: bytes,
-    rows: int,
+    world: World, monkeypatch: pytest.MonkeyPatch, folder: str, data: bytes, rows: int
 ) -> None:
     """Dying before or after any call to the store or the bucket, or between rows, harms nothing."""
-    at = 0
-    while True:
+    at, ended = 0, None
+    while ended is not RunState.DONE:
         at += 1
-        world = World(endpoints.s3, endpoints.kafka, kafka_prefix, bucket)
+        world.begin(f"{folder.lower()}{at}/")
         world.put(data)
-        fate = Fate(at)
-        with monkeypatch.context() as patch:
-            FatedBuckets(patch, fate)
-            try:
-                ended, _ = world.run(fate)
-            except Death:
-                ended = None
-        if ended is RunState.DONE:
-            check(world, folder, rows)
-            world.close()
-            assert at > 20
-            return
+        ended = run_until_death(world, Fate(at), monkeypatch)
         world.store.resume()
         world.poller().poll()
         check(world, folder, rows)
         if folder == "Error/":
             assert len(world.keys("Error/")) == 2
-        world.close()
+    assert at > 20
 
 
-def test_two_deaths_in_a_row(
-    endpoints: Endpoints, kafka_prefix: str, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def run_until_death(world: World, fate: Fate, monkeypatch: pytest.MonkeyPatch) -> RunState | None:
+    """Serve a run under a fate; None if it died."""
+    with monkeypatch.context() as patch:
+        FatedBuckets(patch, fate)
+        try:
+            return world.run(fate)[0]
+        except Death:
+            return None
+        finally:
+            world.lose_publishers()
+
+
+@pytest.mark.parametrize(("first", "second"), [(9, 7), (15, 5), (20, 9), (26, 3), (30, 11)])
+def test_two_deaths_in_a_row(world: World, monkeypatch: pytest.MonkeyPatch, first: int, second: int) -> None:
     """Dying again during recovery harms nothing either."""
-    for first, second in [(9, 7), (15, 5), (20, 9), (26, 3), (30, 11)]:
-        world = World(endpoints.s3, endpoints.kafka, kafka_prefix, bucket)
-        world.put(sample(ROWS))
-        for at in (first, second):
-            fate = Fate(at)
-            with monkeypatch.context() as patch:
-                FatedBuckets(patch, fate)
-                with pytest.raises(Death):
-                    world.run(fate)
-            world.store.resume()
-        world.poller().poll()
-        check(world, "Processed/", ROWS)
-        world.close()
+    world.put(sample(ROWS))
+    for at in (first, second):
+        assert run_until_death(world, Fate(at), monkeypatch) is None
+        world.store.resume()
+    world.poller().poll()
+    check(world, "Processed/", ROWS)
 
 
 @pytest.mark.parametrize("step", ["after of", "after copy"])
 def test_kill_9(endpoints: Endpoints, kafka_prefix: str, bucket: str, tmp_path: Path, step: str) -> None:
-    """A process killed between rows, or between copy and delete, leaves nothing that cannot be gone on with."""
+    """A process killed between rows, or between copy and delete, leaves what can be gone on with."""
     path = tmp_path / "store"
     world = World(endpoints.s3, endpoints.kafka, kafka_prefix, bucket, path)
     world.put(sample(ROWS))
@@ -112,7 +107,7 @@ def test_kill_9(endpoints: Endpoints, kafka_prefix: str, bucket: str, tmp_path: 
     world.close()
     again = World(endpoints.s3, endpoints.kafka, kafka_prefix, bucket, path, world.prefix)
     assert again.store.files[0].state in (FileState.CLAIMED, FileState.PUBLISHED)
-    assert (NAME in again.keys()) is True
+    assert NAME in list(again.keys())
     again.store.resume()
     again.poller().poll()
     check(again, "Processed/", ROWS)

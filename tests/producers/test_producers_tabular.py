@@ -56,9 +56,7 @@ def refusal(data: bytes, profile: str = "s3") -> FileRefused:
 _CELL = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\r"), max_size=8
 ) | st.sampled_from(['a"b', '"', "x\ny", "a,b;c\td|e", "x\r\ny", " pad ", "é", "😀"])
-_ROWS = st.lists(
-    st.lists(_CELL, min_size=WIDTH, max_size=WIDTH).filter(lambda row: any(row)), max_size=6
-)
+_ROWS = st.lists(st.lists(_CELL, min_size=WIDTH, max_size=WIDTH).filter(any), max_size=6)
 
 
 @given(
@@ -71,7 +69,13 @@ _ROWS = st.lists(
     last_end=st.booleans(),
 )
 def test_same_rows_in_every_dialect(
-    rows: list[list[str]], delimiter: str, end: str, encoding: str, quoting: Any, trailing: bool, last_end: bool
+    rows: list[list[str]],
+    delimiter: str,
+    end: str,
+    encoding: str,
+    quoting: Any,
+    trailing: bool,
+    last_end: bool,
 ) -> None:
     """Whatever the delimiter, line end, quoting and encoding, the rows that come out are the same."""
     text = io.StringIO()
@@ -102,7 +106,9 @@ def test_any_bytes_are_read_or_refused(data: bytes, with_header: bool) -> None:
     assert lines == sorted(set(lines))
 
 
-@given(st.lists(st.sampled_from([GOOD, '"', 'a"b', '"a\nb",c', "1,2", "", ",,,", GOOD + ",", '"x']), max_size=12))
+@given(
+    st.lists(st.sampled_from([GOOD, '"', 'a"b', '"a\nb",c', "1,2", "", ",,,", GOOD + ",", '"x']), max_size=12)
+)
 def test_good_lines_between_broken_ones_are_never_hidden(lines: list[str]) -> None:
     """Each line that is a row by itself comes out, unless it stands inside quotes that do match."""
     rows = read(file(*lines))

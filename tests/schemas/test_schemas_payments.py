@@ -160,7 +160,8 @@ def test_unknown_type(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "phone", ["2.34567E+11", "2.34567e11", "234567890123.0", "234567890123.00", "2E11", 2.5e11, 234567890123.0]
+    "phone",
+    ["2.34567E+11", "2.34567e11", "234567890123.0", "234567890123.00", "2E11", 2.5e11, 234567890123.0],
 )
 def test_phone_that_a_spreadsheet_turned_into_a_number(phone: Any) -> None:
     """Such a phone number is an error, not a guess, as text and as JSON number."""
@@ -192,7 +193,15 @@ def test_coordinates(latitude: Any, longitude: Any, stored_pair: Any) -> None:
 
 @pytest.mark.parametrize(
     ("latitude", "longitude"),
-    [("91", "1"), ("1", "181"), ("x", "1"), ("1,3", "30,14"), ("1.3,30.14", None), (True, "1"), ("1e400", "1")],
+    [
+        ("91", "1"),
+        ("1", "181"),
+        ("x", "1"),
+        ("1,3", "30,14"),
+        ("1.3,30.14", None),
+        (True, "1"),
+        ("1e400", "1"),
+    ],
 )
 def test_bad_coordinates(latitude: Any, longitude: Any) -> None:
     """Out of range, decimal commas and half a pair are refused."""
@@ -291,7 +300,9 @@ def test_any_json_object_gets_a_verdict(rows: list[dict[str, Any]]) -> None:
 @given(st.data())
 def test_neighbours_do_not_change_a_verdict(data: st.DataObject) -> None:
     """A row has the same verdict alone and among others, good or bad."""
-    cell = st.sampled_from(["", "5", "x", "N/A", "2021-05-16T14:16:01Z", "Naira", "REVERSAL", "1.3,30.14", None])
+    cell = st.sampled_from(
+        ["", "5", "x", "N/A", "2021-05-16T14:16:01Z", "Naira", "REVERSAL", "1.3,30.14", None]
+    )
     rows = data.draw(
         st.lists(st.dictionaries(st.sampled_from(sorted(NAMES)), cell, min_size=5), min_size=1, max_size=4)
     )
@@ -307,7 +318,7 @@ def test_neighbours_do_not_change_a_verdict(data: st.DataObject) -> None:
 @given(st.dictionaries(st.sampled_from(sorted(NAMES)), _JSON, min_size=1, max_size=1))
 def test_record_model_and_columns_agree(changes: dict[str, Any]) -> None:
     """The model whose JSON Schema is published refuses exactly the cells that the columns refuse."""
-    (name, cell), = changes.items()
+    ((name, cell),) = changes.items()
     cells = row(**{name: cell})
     accepted = not (set(faults(cells)) & {name}) or faults(cells)[name] is Code.MISSING
     try:

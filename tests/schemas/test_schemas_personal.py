@@ -19,7 +19,9 @@ PSEUDONYM = re.compile(r"[0-9a-f]{64}").fullmatch
 
 def protected(cells: dict[str, Any], organization_id: str = ORG) -> dict[str, Any]:
     """The row after the pseudonymiser."""
-    copy = {**cells, "custom": dict(cells["custom"])} if isinstance(cells.get("custom"), dict) else dict(cells)
+    copy = (
+        {**cells, "custom": dict(cells["custom"])} if isinstance(cells.get("custom"), dict) else dict(cells)
+    )
     Pseudonymizer(MASTER).protect(organization_id, copy)
     return copy
 
@@ -88,7 +90,9 @@ def test_white_space_does_not_make_another_person() -> None:
 
 
 _VALUES = (
-    st.sampled_from(["2.34567E+11", "5.0", "a\0b", "a\nb", "x" * 5000, "+234", "N/A", "a\x1f", "a\u0085b", "\ud800"])
+    st.sampled_from(
+        ["2.34567E+11", "5.0", "a\0b", "a\nb", "x" * 5000, "+234", "N/A", "a\x1f", "a\u0085b", "\ud800"]
+    )
     | st.text(max_size=20)
     | st.floats(allow_nan=False)
     | st.integers(-(10**12), 10**12)

@@ -152,7 +152,13 @@ def test_bad_rows_cost_their_neighbours_nothing() -> None:
     ("kind", "start", "end", "onboarded", "code"),
     [
         ("History", "2021-03-01T00:00:00", "2022-01-01T00:00:00", "2024-02-29T00:00:00", None),
-        ("History", "2021-02-27T23:59:59", "2022-01-01T00:00:00", "2024-02-29T00:00:00", Code.HISTORY_TOO_OLD),
+        (
+            "History",
+            "2021-02-27T23:59:59",
+            "2022-01-01T00:00:00",
+            "2024-02-29T00:00:00",
+            Code.HISTORY_TOO_OLD,
+        ),
         ("History", "2021-01-01T00:00:00", "2024-01-01T00:00:00", "2024-01-01T00:00:00", None),
         (
             "History",
@@ -231,7 +237,9 @@ def test_hour_that_summer_time_repeats() -> None:
 def test_rejected_reads_are_rows_too() -> None:
     """Each fault names the read's place in the body; all reads stay rows, since all were received."""
     good = {"starttimestamp": "2024-05-01T10:00:00", "endtimestamp": "2024-05-01T10:15:00", "value": 1}
-    judged = judge(request(reads=[good, {**good, "value": -1, "starttimestamp": None}, "text", None]), "d", NOW)
+    judged = judge(
+        request(reads=[good, {**good, "value": -1, "starttimestamp": None}, "text", None]), "d", NOW
+    )
     assert len(judged.rows) == 4
     assert [(fault.index, fault.code) for fault in judged.rejected] == [
         (1, Code.OUT_OF_RANGE),

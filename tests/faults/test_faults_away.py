@@ -1,0 +1,115 @@
+"""The store or the broker is away for longer than every time-out: nothing is lost, and work goes on by itself."""
+
+import re
+import signal
+import time
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from sunledger.embedded.stack import Stack
+from tests.faults.feed import DEVICES, Feed
+from tests.faults.world import GROUP, SHORT, World, alive, resident_mb
+from tests.support.workers import WorkerProcess, wait_until
+
+LONGEST_S = max(SHORT["session_timeout_s"], SHORT["rebalance_timeout_s"], SHORT["insert_limit_s"])
+OUTAGE_S = LONGEST_S + 1
+RATE = 400
+
+
+def _organization(world: World) -> str:
+    organization = world.sender.organization()
+    for device in DEVICES:
+        world.sender.device(organization, device)
+    return organization
+
+
+def _send_through(feed: Feed, seconds: float) -> None:
+    """Return after so many seconds of an outage, in which the feed goes on."""
+    ended = time.monotonic() + seconds
+    feed.wait_more(100)
+    wait_until(lambda: time.monotonic() > ended, seconds + 60, "the outage's length")
+
+
+def _finish(world: World, feed: Feed) -> None:
+    feed.wait_more(200)
+    feed.finish()
+    world.books.wait_drained(["payments", "reads"])
+    for topic in ("payments", "reads"):
+        world.books.check(topic)
+    assert world.books.outcomes() == dict(feed.expected())
+    assert world.books.value("SELECT count() FROM payments") == len(feed.contents["payment"])
+    assert world.books.value("SELECT count() FROM reads") == len(feed.contents["read"])
+
+
+def _rows_in(worker: WorkerProcess) -> int:
+    return int(sum(map(float, re.findall(r"^sunledger_rows_in_total\{.*\} (\S+)", worker.metrics(), re.M))))
+
+
+def test_a_store_that_is_away_delays_and_loses_nothing(own_stack: Stack, doomed: World) -> None:
+    """With ClickHouse killed for longer than every time-out workers hold back, stay in the group and go on."""
+    in_hand = 2000
+    workers = [doomed.start(max_rows_in_hand=in_hand, fetch_rows=500, wait=False) for _ in range(2)]
+    for worker in workers:
+        worker.wait_ready()
+    organization = _organization(doomed)
+    with Feed(own_stack.endpoints.kafka, doomed.prefix, organization, seed=2, a_second=4 * RATE) as feed:
+        feed.wait_more(500)
+        wait_until(lambda: doomed.books.value("SELECT count() FROM payments") > 0, 60, "payments stored")
+        own_stack.kill("clickhouse")
+        before, memory = [_rows_in(worker) for worker in workers], max(map(resident_mb, workers))
+        _send_through(feed, OUTAGE_S)
+        assert alive(*workers)
+        # two topics, each with what is in hand, one batch a partition beyond it, and what was settled just then
+        for worker, rows in zip(workers, before, strict=True):
+            assert _rows_in(worker) - rows <= 2 * (in_hand + 4 * 500) + in_hand
+        assert max(map(resident_mb, workers)) < memory + 200
+        own_stack.start("clickhouse")
+        _finish(doomed, feed)
+    assert alive(*workers)
+    members = AdminClient({"bootstrap.servers": own_stack.endpoints.kafka, "log_level": 0})
+    group = f"{doomed.prefix}{GROUP}"
+    described = members.describe_consumer_groups([group])[group].result(20)
+    assert len(described.members) == 2
+
+
+def test_a_broker_that_is_away_stops_nobody_for_ever(own_stack: Stack, doomed: World) -> None:
+    """With Kafka killed for longer than the session time-out workers resume by themselves."""
+    workers = [doomed.start(wait=False) for _ in range(2)]
+    for worker in workers:
+        worker.wait_ready()
+    organization = _organization(doomed)
+    with Feed(own_stack.endpoints.kafka, doomed.prefix, organization, seed=3, a_second=RATE) as feed:
+        feed.wait_more(500)
+        wait_until(lambda: doomed.books.value("SELECT count() FROM payments") > 0, 60, "payments stored")
+        own_stack.kill("kafka")
+        _send_through(feed, OUTAGE_S)
+        own_stack.start("kafka")
+        _finish(doomed, feed)
+    assert alive(*workers), [worker.child.tail(20) for worker in workers if not alive(worker)]
+    for worker in workers:
+        worker.wait_ready()
+
+
+def test_a_zombie_writes_nothing_twice(own_stack: Stack, doomed: World) -> None:
+    """A worker stopped past its session, inserts under way, wakes up after another took over: no row doubles."""
+    zombie = doomed.start(max_rows_in_hand=1000, fetch_rows=200)
+    organization = _organization(doomed)
+    with Feed(own_stack.endpoints.kafka, doomed.prefix, organization, seed=7, a_second=RATE) as feed:
+        feed.wait_more(300)
+        wait_until(lambda: doomed.books.value("SELECT count() FROM payments") > 0, 60, "payments stored")
+        # its inserts are sent and not answered; the store runs them after their sender was declared dead
+        own_stack.pause("clickhouse")
+        before = _rows_in(zombie)
+        wait_until(lambda: _rows_in(zombie) > before + 200, 60, "batches in hand")
+        zombie.kill(signal.SIGSTOP)
+        own_stack.resume("clickhouse")
+        heir = doomed.start(wait=False)
+        heir.wait_ready(90)
+        feed.wait_more(300)
+        wait_until(lambda: _rows_in(heir) > 300, 60, "the heir's first rows")
+        zombie.kill(signal.SIGCONT)
+        zombie.wait_ready(90)
+        feed.wait_more(600)
+        _finish(doomed, feed)
+    assert alive(zombie, heir)

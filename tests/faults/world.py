@@ -1,0 +1,106 @@
+"""One installation in a stack: fresh topics, a fresh database, and the workers that are started in it."""
+
+import dataclasses
+import secrets
+from pathlib import Path
+
+from confluent_kafka import ConsumerGroupState
+from confluent_kafka.admin import AdminClient
+
+from producers.topics import create_topics
+from schemas.topics import PAYMENTS, TOPICS
+from sinks import client as clickhouse
+from sinks.migrate import migrate
+from sunledger.embedded.stack import Endpoints
+from tests.faults.books import Books
+from tests.support.workers import Sender, WorkerProcess
+
+GROUP = "sunledger"
+SHORT = {
+    "session_timeout_s": 3,
+    "heartbeat_s": 0.5,
+    "rebalance_timeout_s": 6,
+    "insert_limit_s": 2,
+    "commit_interval_s": 0.3,
+}
+"""Short times, so that an outage of seconds is longer than all of them."""
+
+
+class World:
+    """Topics, tables, an auditor and a sender; `close` ends every worker."""
+
+    def __init__(self, endpoints: Endpoints, folder: Path, payment_partitions: int = 4) -> None:
+        self.endpoints = endpoints
+        self.folder = folder
+        self.prefix = f"f{secrets.token_hex(4)}."
+        self.database = f"f_{secrets.token_hex(6)}"
+        wider = dataclasses.replace(PAYMENTS, partitions=payment_partitions)
+        create_topics(
+            endpoints.kafka, self.prefix, specs=[wider if spec is PAYMENTS else spec for spec in TOPICS]
+        )
+        admin = clickhouse.connect(endpoints.clickhouse)
+        migrate(admin, self.database)
+        admin.close()
+        self.books = Books(endpoints.kafka, self.prefix, GROUP, endpoints.clickhouse, self.database)
+        self.sender = Sender(endpoints.kafka, self.prefix)
+        self.workers: list[WorkerProcess] = []
+
+    def start(self, *, wait: bool = True, **settings: object) -> WorkerProcess:
+        """Start a worker with short times; by default return when it is ready."""
+        worker = WorkerProcess(
+            self.folder,
+            self.endpoints.kafka,
+            self.prefix,
+            self.endpoints.clickhouse,
+            self.database,
+            **{**SHORT, **settings},
+        )
+        self.workers.append(worker)
+        if wait:
+            worker.wait_ready()
+        return worker
+
+    def shares(self, topic: str) -> list[list[int]]:
+        """Partitions of a topic by group member, of members that have any; empty while the group moves."""
+        group = f"{self.prefix}{GROUP}"
+        admin = AdminClient({"bootstrap.servers": self.endpoints.kafka, "log_level": 0})
+        described = admin.describe_consumer_groups([group])[group].result(20)
+        if described.state != ConsumerGroupState.STABLE:
+            return []
+        shares = [
+            sorted(tp.partition for tp in member.assignment.topic_partitions if tp.topic == self.prefix + topic)
+            for member in described.members
+        ]
+        return sorted(share for share in shares if share)
+
+    def members(self) -> int:
+        """Members of the worker group."""
+        group = f"{self.prefix}{GROUP}"
+        admin = AdminClient({"bootstrap.servers": self.endpoints.kafka, "log_level": 0})
+        return len(admin.describe_consumer_groups([group])[group].result(20).members)
+
+    def logs(self) -> str:
+        """The logs of all workers."""
+        return "\n".join(
+            worker.log.read_text(errors="replace") for worker in self.workers if worker.log.exists()
+        )
+
+    def close(self) -> None:
+        """End everything that was started."""
+        for worker in self.workers:
+            worker.child.stop(0.0)
+        self.sender.close()
+        self.books.close()
+
+
+def alive(*workers: WorkerProcess) -> bool:
+    """Whether all of these workers run."""
+    return all(worker.child.poll() is None for worker in workers)
+
+
+def resident_mb(worker: WorkerProcess) -> float:
+    """Resident memory of a worker, MB."""
+    for line in Path(f"/proc/{worker.child.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("the worker has no memory")

@@ -1,0 +1,129 @@
+"""Joins: explicit positions, batches of earlier assignments, handing over in good order."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streams.transport import Batch
+from streams.transport.thread import RELEASED
+from tests.streams.transport.rig import Rig, Topic, running, until
+
+
+async def test_rows_fetched_before_the_join_was_complete_are_fetched_again(topic: Topic) -> None:
+    """Without any commit the start of the log is sought explicitly: a fetch too early loses nothing."""
+    topic.send(range(100))
+    rig = Rig(topic)
+
+    async def fetch_too_early() -> None:
+        consumer = rig.consumer
+        consumer.flow_active = True
+        early.update(await consumer._thread.getmany(consumer.assignment(), 5.0))
+        await seek()
+
+    early: dict[Any, Any] = {}
+    rig.app.finalize()
+    seek = rig.consumer.perform_seek
+    rig.consumer.perform_seek = fetch_too_early  # type: ignore[method-assign]
+    async with running(rig):
+        await rig.got(100)
+        assert rig.consumer._refetched == {}, "found by the hole it left, not avoided"
+    assert sum(map(len, early.values())) == 100
+    assert rig.values == list(range(100))
+
+
+async def test_a_join_before_any_commit_loses_nothing(make_topic: Callable[..., Topic]) -> None:
+    """Rows that a member had fetched and not finished when another one joined come again."""
+    topic = make_topic(4)
+    for partition in range(4):
+        topic.send(range(partition * 100, partition * 100 + 100), partition)
+    async with running(Rig(topic, finish=False, rebalance_timeout_s=2.0)) as first:
+        await first.got(400)
+        seen = len(first.batches)
+        async with running(Rig(topic, rebalance_timeout_s=2.0)) as second:
+            first.finish = True
+            await until(lambda: topic.committed() == dict.fromkeys(range(4), 100))
+            again = [int(r.value) for b in first.batches[seen:] for r in b.records]
+            assert sorted(again + second.values) == list(range(400))
+            assert len(first.heard.starts) == len(second.heard.starts) == 2
+
+
+async def test_a_batch_from_before_a_rebalance_changes_nothing(topic: Topic) -> None:
+    """Its rows are somebody else's by now: `done` neither commits them nor disturbs the books."""
+    topic.send(range(10))
+    async with running(Rig(topic, finish=False, rebalance_timeout_s=0.4)) as rig:
+        await rig.got(10)
+        old = rig.batches[0]
+        await rig.consumer.hand_over()
+        await rig.consumer.perform_seek()
+        rig.consumer.resume_flow()
+        await rig.got(20)
+        assert not old.owned
+        assert not old.take()
+        old.done()
+        assert rig.consumer.in_hand == 1
+        await rig.consumer.commit()
+        assert topic.committed() == {}
+        rig.batches[1].done()
+        await until(lambda: topic.committed() == {0: 10})
+
+
+async def test_handing_over_finishes_what_is_in_hand(topic: Topic) -> None:
+    """The batch in hand is stored and committed first; buffered ones are dropped unjudged."""
+    topic.send(range(50))
+    judged: list[int] = []
+    refused: list[int] = []
+
+    async def slow(batch: Batch) -> None:
+        if not batch.take():
+            refused.append(batch.first_offset)
+            return
+        judged.append(batch.first_offset)
+        while rig.consumer.flow_active:
+            await asyncio.sleep(0.01)
+        batch.done()
+
+    rig = Rig(topic, handle=slow, fetch_rows=10)
+    async with running(rig):
+        await until(lambda: judged)
+    assert judged == [0]
+    assert topic.commits() == {0: (10, RELEASED)}
+    async with running(Rig(topic)) as after:
+        await after.got(40)
+    assert after.heard.starts[0].released
+    assert after.values == list(range(10, 50))
+
+
+async def test_a_worker_that_could_not_finish_says_so(topic: Topic) -> None:
+    """With a batch still in hand the commit does not say `released`, and the next owner can tell."""
+    topic.send(range(10))
+    async with running(Rig(topic)) as rig:
+        await until(lambda: topic.committed() == {0: 10})
+        rig.finish = False
+        rig.consumer.hand_over_s = 0.2
+        topic.send(range(10, 20))
+        await rig.got(20)
+    assert topic.commits() == {0: (10, "")}
+    async with running(Rig(topic)) as after:
+        await after.got(10)
+    assert not after.heard.starts[0].released
+    assert after.values == list(range(10, 20))
+
+
+async def test_an_idle_worker_releases_its_partitions(make_topic: Callable[..., Topic]) -> None:
+    """Partitions without a row are released too, at the offset where they began."""
+    topic = make_topic(2)
+    async with running(Rig(topic)):
+        pass
+    assert topic.commits() == {0: (0, RELEASED), 1: (0, RELEASED)}
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_compressed_records_are_read(topic: Topic, codec: str) -> None:
+    """Publishers choose their compression; without the codec's package one record kills a worker."""
+    topic.send(range(1000), **{"compression.type": codec})
+    async with running(Rig(topic)) as rig:
+        await rig.got(1000)
+        await until(lambda: topic.committed() == {0: 1000})
+    assert rig.values == list(range(1000))
