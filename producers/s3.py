@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
 import boto3
@@ -66,8 +66,7 @@ class Bucket:
     def __init__(self, location: S3Location) -> None:
         self.name = location.bucket
         self.prefix = location.prefix.strip("/") + "/" if location.prefix.strip("/") else ""
-        session = boto3.session.Session()
-        self._s3: Any = session.client(
+        self._s3: Any = _session().client(
             "s3",
             endpoint_url=location.endpoint_url,
             region_name=location.region,
@@ -172,6 +171,12 @@ class Bucket:
     def close(self) -> None:
         """Give the connections back."""
         self._s3.close()
+
+
+@cache
+def _session() -> Any:
+    """One session for all: it remembers the service's description, which takes long to read."""
+    return boto3.session.Session()
 
 
 def _version(found: S3Object) -> dict[str, str]:

@@ -6,14 +6,13 @@ many there are; what concerns more than one cell (required fields, the default c
 is looked at afterwards.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from schemas.cells import PLACEHOLDERS
-from schemas.content import custom_text, hash_columns, str_of_text, supplied_fields
 from schemas.currencies import Currency, resolve
 from schemas.custom import KNOWN_KEYS, canonical_row, custom_cell
 from schemas.faults import RowError, column_faults, row_error
@@ -22,10 +21,10 @@ from schemas.fields import (
     CUSTOM,
     DEFAULT_CURRENCY_PROFILES,
     FIELDS,
-    NAMES,
     PROFILES,
 )
 from schemas.outcomes import Code
+from schemas.payment_columns import columns_of, hashes_of
 from schemas.payment_model import COLUMNS, TEXT_KINDS
 from schemas.quantities import Pair, settle
 
@@ -216,17 +215,6 @@ def _coordinates(fields: dict[str, list[Any]], faults: _Faults) -> None:
     fields["LATITUDE"], fields["LONGITUDE"] = latitudes, longitudes
 
 
-_WRITERS: Final[dict[str, Callable[[Any], str]]] = {
-    "timestamp": str,
-    "decimal": str,
-    "count": str,
-    "latitude": repr,
-    "longitude": repr,
-    "currency": lambda currency: currency.content,
-}
-_EMPTY: Final[dict[str, Any]] = dict.fromkeys(("timestamp", "decimal", "count", "latitude", "longitude"))
-
-
 def _finish(cells: _Cells, codes: list[str], rows: int, faults: _Faults) -> PaymentBatch:
     """Columns and hashes of the good rows."""
     fields, custom = cells
@@ -240,43 +228,6 @@ def _finish(cells: _Cells, codes: list[str], rows: int, faults: _Faults) -> Paym
         index: [row_error(name, code) for name, code in found.items()]
         for index, found in sorted(faults.by_row.items())
     }
-    return PaymentBatch(valid, _columns(fields, custom, codes), _hashes(fields, custom, len(valid)), errors)
-
-
-def _columns(
-    fields: Mapping[str, list[Any]], custom: list[dict[str, str]] | None, codes: list[str]
-) -> dict[str, list[Any]]:
-    """Columns as they are stored."""
-    rows = len(codes)
-    columns: dict[str, list[Any]] = {}
-    for item in FIELDS:
-        empty = _EMPTY.get(item.kind, "")
-        cells = fields.get(item.name)
-        if cells is None:
-            columns[item.column] = [empty] * rows
-        else:
-            columns[item.column] = _filled(cells) if empty == "" else cells
-    given = fields.get("PAYMENT_CURRENCY")
-    columns["payment_currency"] = codes
-    columns["currency_given"] = [currency.given if currency else "" for currency in given or [None] * rows]
-    columns[CUSTOM] = custom or [{} for _ in range(rows)]
-    named = dict(fields) if custom is None else {**fields, CUSTOM: [texts or None for texts in custom]}
-    columns["supplied"] = supplied_fields(named, rows)
-    return columns
-
-
-def _filled(cells: list[Any]) -> list[Any]:
-    """A text column with empty texts for missing values."""
-    return ["" if cell is None else cell for cell in cells] if None in cells else cells
-
-
-def _hashes(fields: Mapping[str, list[Any]], custom: list[dict[str, str]] | None, rows: int) -> list[int]:
-    """Content hash of each row over the content fields it supplied, in the order of the table."""
-    parts = [
-        (name, cells, _WRITERS.get(BY_NAME[name].kind, str_of_text))
-        for name, cells in fields.items()
-        if BY_NAME[name].content and name in NAMES
-    ]
-    if custom is not None:
-        parts.append((CUSTOM, [texts or None for texts in custom], custom_text))
-    return hash_columns(parts) if parts else [0] * rows
+    return PaymentBatch(
+        valid, columns_of(fields, custom, codes), hashes_of(fields, custom, len(valid)), errors
+    )

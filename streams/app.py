@@ -1,6 +1,7 @@
 """The Faust application: batch transport, agents, nothing of Faust that opens a port or keeps a table."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import faust
 from yarl import URL
@@ -17,10 +18,11 @@ FAR_BEYOND_ANY_OUTAGE_S = 86_400.0
 their own, and liveness is the watchdog's."""
 
 
-def make_app(config: WorkerConfig, listener: Listener, compacted: frozenset[str]) -> faust.App:
+def make_app(config: WorkerConfig, listener: Listener, compacted: frozenset[str], folder: Path) -> faust.App:
     """A Faust app on the batch transport.
 
-    Its web server stays off: it would listen on every address with routes of its own.
+    Its web server stays off: it would listen on every address with routes of its own. Faust wants a
+    folder for tables, of which there are none.
     """
     url = [URL(f"kafka://{server}") for server in config.kafka.split(",")]
     app = faust.App(
@@ -41,6 +43,7 @@ def make_app(config: WorkerConfig, listener: Listener, compacted: frozenset[str]
         broker_request_timeout=max(90.0, config.rebalance_timeout_s + 30.0),
         broker_commit_interval=config.commit_interval_s,
         store="memory://",
+        datadir=folder,
         # with replicas, the default, Faust's assignor leaves a joining worker without partitions
         table_standby_replicas=0,
     )

@@ -6,7 +6,7 @@ rebalance time-out; so the restore goes on beside both, and an agent waits here.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from faust.types import TP
@@ -38,7 +38,7 @@ class Gates:
         self._fatal = fatal
         self._open: dict[tuple[int, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._assigned = -1
+        self._assigned: int | None = None
 
     def assigned(self, generation: int, starts: Mapping[TP, Start], first_member: bool) -> None:
         """Begin to restore each topic's partitions; returns at once."""
@@ -48,13 +48,18 @@ class Gates:
         for tp, start in starts.items():
             by_topic.setdefault(tp.topic, {})[tp.partition] = start
         for topic, partitions in by_topic.items():
-            self._open[generation, topic] = asyncio.Event()
-            task = asyncio.ensure_future(self._restore(generation, topic, partitions, first_member))
+            gate = self._open[generation, topic] = asyncio.Event()
+            task = asyncio.ensure_future(self._restore(gate, generation, topic, partitions, first_member))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
     async def _restore(
-        self, generation: int, topic: str, partitions: Mapping[int, Start], first_member: bool
+        self,
+        gate: asyncio.Event,
+        generation: int,
+        topic: str,
+        partitions: Mapping[int, Start],
+        first_member: bool,
     ) -> None:
         restore = self._restores.get(topic)
         if restore is not None:
@@ -64,7 +69,7 @@ class Gates:
                 await asyncio.sleep(self._insert_limit_s)
             await restore(generation, partitions)
             RESTORE_SECONDS.labels(topic).observe(time.monotonic() - began)
-        self._open[generation, topic].set()
+        gate.set()
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -73,6 +78,7 @@ class Gates:
 
     def revoked(self, generation: int) -> None:
         """Nothing of this generation is judged any more; whoever waits is told."""
+        self._assigned = None
         log.info("revoked", generation=generation)
         for task in self._tasks:
             task.cancel()
@@ -92,7 +98,7 @@ class Gates:
             await gate.wait()
         return batch.owned
 
-    def is_open(self, generation: int, topics: Sequence[str]) -> bool:
-        """Whether there is an assignment, be it of nothing, and what is assigned of these is restored."""
-        mine = [gate for (g, topic), gate in self._open.items() if g == generation and topic in topics]
-        return self._assigned == generation and all(gate.is_set() for gate in mine)
+    @property
+    def all_open(self) -> bool:
+        """Whether there is an assignment, be it of nothing, and all of it is restored. From any thread."""
+        return self._assigned is not None and all(gate.is_set() for gate in list(self._open.values()))

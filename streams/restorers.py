@@ -76,9 +76,12 @@ class Restorer:
             found = self._store.read(
                 lambda c: restore.ledger_next_offset(c, self._topic, self._epoch, partition), lease
             )
-            # offset 0 is committed when an untouched partition is handed over: there is no ledger then
-            if not start.committed or (found is not None and found >= start.committed):
-                return found if found is not None else start.log_start
+            if found is None and (start.committed is None or start.committed <= start.log_start):
+                # nothing was ever stored, and the broker has nothing below the commit: the partition
+                # was handed over untouched
+                return start.offset
+            if found is not None and (start.committed is None or found >= start.committed):
+                return found
             log.error(
                 "ledger_behind_commit",
                 topic=self._topic,

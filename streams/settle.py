@@ -1,10 +1,10 @@
 """Settling a turn: decide, send on, write in order, remember. The steps and what failing there means.
 
 1. decide      reads the index and, where contents differ, the store; a failure changes nothing.
-2. send on     rows of other homes, until the broker has them. Dying here: they are sent again, and
-               the second copy is recognised by its origin.
-3. facts       versions, keys, decisions, quarantine. Dying here: the rows are found without a ledger
+2. facts       versions, keys, decisions, quarantine. Dying here: the rows are found without a ledger
                row and keep the outcome they were stored with.
+3. send on     rows of other homes, until the broker has them. Dying here: they are sent again, and
+               the second copy is recognised by its origin.
 4. announce    refused rows to the quarantine topic, until the broker has them.
 5. ledger      the outcomes. Dying here: a redelivery finds them and is skipped.
 6. ranges      the finished batches. Dying here: as above.

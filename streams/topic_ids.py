@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from streams.transport.errors import TopicRecreated
+from streams.transport.errors import PartitionsAdded, TopicRecreated
 
 
 class TopicsMissing(Exception):
@@ -32,6 +32,7 @@ class TopicIds:
         Raises:
             TopicsMissing: a topic is not there or the broker does not answer.
             TopicRecreated: a topic has another id than at the first read.
+            PartitionsAdded: a topic has another number of partitions than at the first read.
         """
         try:
             futures = self._admin.describe_topics(TopicCollection(self._names), request_timeout=timeout_s)
@@ -45,9 +46,11 @@ class TopicIds:
             before = self._known.setdefault(name, found)
             if before != found:
                 raise TopicRecreated(name, before, found)
-            self._partitions[name] = len(topic.partitions)
+            count = len(topic.partitions)
+            if self._partitions.setdefault(name, count) != count:
+                raise PartitionsAdded(name, self._partitions[name], count)
         return dict(self._known)
 
     def partitions(self, name: str) -> int:
-        """Number of partitions at the last `read`."""
+        """Number of partitions at the first `read`; the worker's index was restored for that number."""
         return self._partitions[name]

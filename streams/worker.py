@@ -4,6 +4,8 @@ import asyncio
 import gc
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import faust
@@ -53,7 +55,9 @@ class Worker:
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config
         self._topics = {spec: spec.full_name(config.topic_prefix) for spec in (PAYMENTS, READS)}
-        self._clients = clickhouse.factory(config.clickhouse_url, database=config.database)
+        self._clients = clickhouse.factory(
+            config.clickhouse_url, database=config.database, timeout_s=config.insert_limit_s + 5
+        )
         self._signer = OriginSigner(config.seal_secret)
         self._sealer = Sealer(config.seal_secret)
         self._publisher = Publisher(
@@ -158,9 +162,11 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether every assigned partition is restored and being worked on."""
-        app = self._app
-        return app is not None and self.gates.is_open(consumer_of(app).generation, list(self._pipelines))
+        """Whether every assigned partition is restored. Asked from another thread than the loop's.
+
+        The consumer itself must not be asked: Faust makes it on first use, on the loop of whoever asks.
+        """
+        return self._app is not None and self.gates.all_open
 
     @property
     def app(self) -> faust.App:
@@ -189,17 +195,24 @@ class Worker:
             self._topics[PAYMENTS]: self._payments(epochs[self._topics[PAYMENTS]]),
             self._topics[READS]: self._reads(epochs[self._topics[READS]]),
         }
-        self._app = self._make_app()
+        with TemporaryDirectory(prefix="sunledger-worker-") as folder:
+            self._app = self._make_app(Path(folder))
+            ended_well = self._work_until_stopped(self._app)
+        return 0 if ended_well and self._failure is None else 1
+
+    def _work_until_stopped(self, app: faust.App) -> bool:
+        """False when Faust itself crashed: the transport's errors come up there, not in `fatal`."""
         worker = faust.Worker(
-            self._app, quiet=True, loglevel="WARNING", redirect_stdouts=False, override_logging=False
+            app, quiet=True, loglevel="WARNING", redirect_stdouts=False, override_logging=False
         )
         try:
             worker.execute_from_commandline()
         except SystemExit as exc:
             log.info("worker_ended", code=exc.code)
+            return not exc.code
         finally:
             self._close()
-        return 0 if self._failure is None else 1
+        return True
 
     def _topic_ids(self) -> Mapping[str, str]:
         """Ids of the topics; waits for the broker, and for `sunledger migrate` to have made them."""
@@ -210,13 +223,13 @@ class Worker:
                 log.warning("waiting_for_topics", error=str(exc))
                 time.sleep(1.0)
 
-    def _make_app(self) -> faust.App:
+    def _make_app(self, folder: Path) -> faust.App:
         config = self.config
         registry_topics = full_names(config.topic_prefix)
         self.gates = Gates(
             {topic: self._restore_of(topic) for topic in self._pipelines}, config.insert_limit_s, self.fatal
         )
-        app = make_app(config, self.gates, frozenset(registry_topics))
+        app = make_app(config, self.gates, frozenset(registry_topics), folder)
         handlers: dict[tuple[str, ...], Handle] = {
             (topic,): self._hand_to(pipeline) for topic, pipeline in self._pipelines.items()
         }

@@ -191,4 +191,3 @@ async def _reconcile(db: Database, versions: KafkaTopicVersions) -> None:
         except Exception as exc:  # noqa: BLE001 - a check that fails is tried again, the relay goes on
             log.error("reconcile_failed", error=type(exc).__name__)
         await asyncio.sleep(RECONCILE_S)
-

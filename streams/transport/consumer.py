@@ -18,6 +18,9 @@ from streams.transport.thread import BatchConsumerThread, Start
 
 log = structlog.get_logger(__name__)
 
+LAST_COMMIT_S = 5.0
+"""Longest wait for the commit with which partitions are given up."""
+
 
 class BatchMessage(ConsumerMessage):  # type: ignore[misc]
     """Faust's envelope around a batch."""
@@ -222,11 +225,12 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             self._books[tp] = PartitionOffsets(start.offset)
             if start.offset > start.log_end:
                 raise OffsetsWentBack(tp.topic, tp.partition, start.offset, start.log_end)
+        # told before anything can be fetched: a batch that finds no gate would be judged unrestored
+        self.listener.assigned(generation, starts, self.app.consumer_generation_id <= 1)
         # below the log's start the first fetch comes back with a hole, and the hole with its reason
         await self._thread.seek_all(
             {TopicPartition(tp.topic, tp.partition): max(s.offset, s.log_start) for tp, s in starts.items()}
         )
-        self.listener.assigned(generation, starts, self.app.consumer_generation_id <= 1)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Faust seeks only where there is something to seek; the listener hears of nothing, too."""
@@ -249,9 +253,18 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             await asyncio.wait_for(self._hands_empty.wait(), self.hand_over_s)
         except TimeoutError:
             log.warning("handed_over_with_batches_in_hand", batches=len(self._in_hand))
-        await self._commit_books(released=not self._in_hand)
+        await self._last_commit()
         self.listener.revoked(self._generation)
         self._new_generation()
+
+    async def _last_commit(self) -> None:
+        """Commit within bounds: the broker may be away, and a thread that crashed answers no more."""
+        if self._thread.crashed:
+            return
+        try:
+            await asyncio.wait_for(self._commit_books(released=not self._in_hand), LAST_COMMIT_S)
+        except TimeoutError:
+            log.warning("handed_over_without_commit")
 
     def _new_generation(self) -> int:
         self._generation += 1

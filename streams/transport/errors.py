@@ -3,7 +3,8 @@
     TransportError
     ├── UnexplainedHole   records are missing and the broker does not say why
     ├── OffsetsWentBack   the log is shorter than what was committed
-    └── TopicRecreated    the topic's id changed under the worker
+    ├── TopicRecreated    the topic's id changed under the worker
+    └── PartitionsAdded   the topic has more partitions than the worker restored for
 
 None of them is retried inside the process: it ends with a non-zero exit and starts again from the
 committed offset, where nothing was acknowledged that is not stored.
@@ -39,3 +40,12 @@ class TopicRecreated(TransportError):
 
     def __init__(self, topic: str, before: str, now: str) -> None:
         super().__init__(f"topic {topic} was made anew: its id was {before} and is {now}")
+
+
+class PartitionsAdded(TransportError):
+    """Partitions were added while the worker ran: homes moved under its index."""
+
+    def __init__(self, topic: str, before: int, now: int) -> None:
+        super().__init__(
+            f"topic {topic} had {before} partitions and has {now}: stop all workers before adding any"
+        )

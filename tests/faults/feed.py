@@ -21,7 +21,13 @@ class Feed:
     """
 
     def __init__(
-        self, kafka: str, prefix: str, organization_id: str, seed: int, a_second: int = 400, partitions: int = 4
+        self,
+        kafka: str,
+        prefix: str,
+        organization_id: str,
+        seed: int,
+        a_second: int = 400,
+        partitions: int = 4,
     ) -> None:
         self._producer = Producer(
             {

@@ -31,13 +31,13 @@ def test_idle_and_loaded_workers_end_cleanly(world: World) -> None:
     for device in DEVICES:
         world.sender.device(organization, device)
     # longer than the deadline below: a worker that waited for a former owner's inserts would miss it
-    loaded = world.start(insert_limit_s=60)
+    loaded = world.start(insert_limit_s=60, rebalance_timeout_s=60)
     with Feed(world.endpoints.kafka, world.prefix, organization, seed=6, a_second=2000) as feed:
         feed.wait_more(4000)
         took = _stopped_in(loaded)
         print(f"loaded worker stopped in {took:.1f} s")
         assert took < FEW_S
-        heir = world.start(insert_limit_s=60)
+        heir = world.start(insert_limit_s=60, rebalance_timeout_s=60)
         feed.wait_more(1000)
         feed.finish()
     world.books.wait_drained(["payments", "reads"])

@@ -110,7 +110,9 @@ def _check(world: World, feed: Feed) -> None:
 
 def _check_payments(world: World, feed: Feed) -> None:
     contents = feed.contents["payment"]
-    stored = Counter({name: int(n) for name, n in world.books.rows("SELECT id, count() FROM payments GROUP BY id")})
+    stored = Counter(
+        {name: int(n) for name, n in world.books.rows("SELECT id, count() FROM payments GROUP BY id")}
+    )
     assert stored == Counter(f"P{number}" for number in contents)
     amounts = dict(world.books.rows("SELECT id, toString(payment_amount) FROM payments"))
     for number, sent in contents.items():
@@ -118,15 +120,21 @@ def _check_payments(world: World, feed: Feed) -> None:
         assert amounts[f"P{number}"] in allowed
     versions = world.books.value("SELECT count() FROM payment_versions FINAL")
     assert versions == sum(map(len, contents.values()))
-    cases = world.books.value("SELECT uniqExact(record_id) FROM ledger WHERE outcome = 'conflict' AND record_type = 'payment'")
+    cases = world.books.value(
+        "SELECT uniqExact(record_id) FROM ledger WHERE outcome = 'conflict' AND record_type = 'payment'"
+    )
     assert cases == sum(len(sent) > 1 for sent in contents.values())
 
 
 def _check_reads(world: World, feed: Feed) -> None:
     contents = feed.contents["read"]
-    stored = world.books.rows("SELECT device_external_id, toUnixTimestamp(end), count() FROM reads GROUP BY 1, 2")
+    stored = world.books.rows(
+        "SELECT device_external_id, toUnixTimestamp(end), count() FROM reads GROUP BY 1, 2"
+    )
     sent = {
-        (row["device_external_id"], row["end"]) for values in contents.values() for row in [_object(next(iter(values)))]
+        (row["device_external_id"], row["end"])
+        for values in contents.values()
+        for row in [_object(next(iter(values)))]
     }
     assert {(device, int(end)) for device, end, _ in stored} == sent
     assert all(int(count) == 1 for *_, count in stored)

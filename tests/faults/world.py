@@ -68,7 +68,9 @@ class World:
         if described.state != ConsumerGroupState.STABLE:
             return []
         shares = [
-            sorted(tp.partition for tp in member.assignment.topic_partitions if tp.topic == self.prefix + topic)
+            sorted(
+                tp.partition for tp in member.assignment.topic_partitions if tp.topic == self.prefix + topic
+            )
             for member in described.members
         ]
         return sorted(share for share in shares if share)

@@ -1,12 +1,15 @@
 """A topic of a test's own, and a member of its group in the test's process."""
 
 import asyncio
+from pathlib import Path
+from tempfile import mkdtemp
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import faust
+from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from faust.types import TP
@@ -16,6 +19,7 @@ from streams.config import WorkerConfig
 from streams.transport import Batch
 from streams.transport.consumer import BatchConsumer
 from streams.transport.thread import Start
+from tests.support.workers import wait_until
 
 LIMIT_S = 30.0
 
@@ -84,24 +88,36 @@ class Topic:
         for future in self.admin.delete_records([asked]).values():
             assert future.result(10).low_watermark >= offset
 
-    def commits(self) -> dict[int, tuple[int, str]]:
-        """Committed offset and metadata of each partition that has a commit."""
-        asked = ConsumerGroupTopicPartitions(self.group)
-        found = self.admin.list_consumer_group_offsets([asked])[self.group].result(10)
-        return {
-            tp.partition: (tp.offset, tp.metadata or "")
-            for tp in found.topic_partitions or []
-            if tp.offset >= 0 and tp.topic == self.name
-        }
-
     def committed(self) -> dict[int, int]:
         """Committed offset of each partition that has a commit."""
-        return {partition: offset for partition, (offset, _) in self.commits().items()}
+        asked = ConsumerGroupTopicPartitions(self.group)
+        found = self.admin.list_consumer_group_offsets([asked])[self.group].result(10)
+        return {tp.partition: tp.offset for tp in found.topic_partitions or [] if tp.offset >= 0}
+
+    async def commits(self) -> dict[int, tuple[int, str]]:
+        """The same with metadata, read by aiokafka: confluent-kafka does not end the text where it ends."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        await admin.start()
+        try:
+            found = await admin.list_consumer_group_offsets(self.group)
+        finally:
+            await admin.close()
+        return {tp.partition: (commit.offset, commit.metadata) for tp, commit in found.items()}
 
     def commit(self, offset: int, partition: int = 0) -> None:
         """Set the group's offset while nobody is in it."""
-        asked = ConsumerGroupTopicPartitions(self.group, [TopicPartition(self.name, partition, offset)])
-        self.admin.alter_consumer_group_offsets([asked])[self.group].result(10)
+        set_commit(self.admin, self.group, self.name, partition, offset)
+
+
+def set_commit(admin: AdminClient, group: str, topic: str, partition: int, offset: int) -> None:
+    """Set a group's offset from outside; again until the broker has loaded the group."""
+
+    def done() -> bool:
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition, offset)])
+        answer = admin.alter_consumer_group_offsets([asked])[group].result(10)
+        return all(tp.error is None for tp in answer.topic_partitions or [])
+
+    wait_until(done, LIMIT_S, "the commit")
 
 
 class Heard:
@@ -152,7 +168,7 @@ class Rig:
                "rebalance_timeout_s": 10.0, **config},
         )  # fmt: skip
         self.app: faust.App = make_app(
-            settings, self.heard, frozenset({topic.name}) if compacted else frozenset()
+            settings, self.heard, frozenset({topic.name}) if compacted else frozenset(), Path(mkdtemp())
         )
         if agent:
             add_agents(self.app, {(topic.name,): handle or self._take}, self.failures.append)
@@ -206,7 +222,7 @@ async def running(rig: Rig) -> AsyncIterator[Rig]:
     await rig.app.start()
     try:
         if hasattr(rig.heard, "generations"):
-            await until(lambda: rig.heard.generations, "assignment")
+            await until(lambda: rig.heard.generations or rig.app.crashed, "assignment")
         yield rig
     finally:
         await rig.app.stop()

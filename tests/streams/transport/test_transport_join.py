@@ -88,7 +88,7 @@ async def test_handing_over_finishes_what_is_in_hand(topic: Topic) -> None:
     async with running(rig):
         await until(lambda: judged)
     assert judged == [0]
-    assert topic.commits() == {0: (10, RELEASED)}
+    assert await topic.commits() == {0: (10, RELEASED)}
     async with running(Rig(topic)) as after:
         await after.got(40)
     assert after.heard.starts[0].released
@@ -104,7 +104,7 @@ async def test_a_worker_that_could_not_finish_says_so(topic: Topic) -> None:
         rig.consumer.hand_over_s = 0.2
         topic.send(range(10, 20))
         await rig.got(20)
-    assert topic.commits() == {0: (10, "")}
+    assert await topic.commits() == {0: (10, "")}
     async with running(Rig(topic)) as after:
         await after.got(10)
     assert not after.heard.starts[0].released
@@ -116,7 +116,7 @@ async def test_an_idle_worker_releases_its_partitions(make_topic: Callable[..., 
     topic = make_topic(2)
     async with running(Rig(topic)):
         pass
-    assert topic.commits() == {0: (0, RELEASED), 1: (0, RELEASED)}
+    assert await topic.commits() == {0: (0, RELEASED), 1: (0, RELEASED)}
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
