@@ -47,6 +47,7 @@ class Code(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"
     BAD_HEADER = "bad_header"
     STORE_REFUSED = "store_refused"
+    KILLED_WORKER = "killed_worker"
     EMPTY_FILE = "empty_file"
     BAD_ENCODING = "bad_encoding"
     WRONG_NAME = "wrong_name"

@@ -137,6 +137,9 @@ SCHEMAS: Final[dict[str, pa.Schema]] = {
         },
         {},
     ),
+    "attempts": _schema(
+        {"topic": TEXT, "epoch": U8, "partition": U16, "offset": U64, "kind": TEXT, "worker": TEXT}, {}
+    ),
     "quarantine_rows": _schema(
         {
             "organization_id": TEXT,

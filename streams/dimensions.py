@@ -9,6 +9,7 @@ import structlog
 
 from schemas.topics import REGISTRY
 from sinks import tables
+from sinks.errors import Refused
 from streams.store import Lease, Store
 from streams.transport.batch import Batch, Record
 
@@ -16,6 +17,8 @@ log = structlog.get_logger(__name__)
 
 TABLES: Final = {kind: f"{kind.removesuffix('s')}_versions" for kind in REGISTRY}
 _TEXT_LISTS: Final = frozenset({"programme_ids", "project_ids"})
+Placed = tuple[int, dict[str, Any]]
+"""Offset of a message and its columns."""
 _TIMES: Final = frozenset({"changed_at", "onboarded_at", "valid_from", "valid_to"})
 
 
@@ -33,9 +36,25 @@ class Dimensions:
             Abandoned: the partition was given up meanwhile.
         """
         table = self._tables[batch.topic]
-        rows = [row for record in batch.records if (row := _row(table, record, batch.topic)) is not None]
+        rows = [
+            (record.offset, row)
+            for record in batch.records
+            if (row := _row(table, record, batch.topic)) is not None
+        ]
         if rows:
-            self._store.insert(table, lambda: tables.batch_of_rows(table, rows), lease)
+            self._insert(table, rows, batch.topic, lease)
+
+    def _insert(self, table: str, rows: Sequence[Placed], topic: str, lease: Lease) -> None:
+        """Insert; refused rows are halved until they stand alone, and are named and skipped."""
+        try:
+            self._store.insert(table, lambda: tables.batch_of_rows(table, [row for _, row in rows]), lease)
+        except Refused as exc:
+            if len(rows) == 1:
+                log.error("registry_message_refused", topic=topic, offset=rows[0][0], error=str(exc))
+                return
+            middle = len(rows) // 2
+            self._insert(table, rows[:middle], topic, lease)
+            self._insert(table, rows[middle:], topic, lease)
 
 
 def _row(table: str, record: Record, topic: str) -> dict[str, Any] | None:
@@ -50,7 +69,7 @@ def _row(table: str, record: Record, topic: str) -> dict[str, Any] | None:
             )
             for field in tables.SCHEMAS[table]
         }
-    except (ValueError, TypeError, AttributeError) as exc:
+    except (ValueError, TypeError, AttributeError, OverflowError) as exc:
         log.error("registry_message_refused", topic=topic, offset=record.offset, error=type(exc).__name__)
         return None
 

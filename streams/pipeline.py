@@ -113,6 +113,11 @@ class Pipeline:
             self._rows += rows
             self._changed.notify_all()
 
+    async def settled(self) -> None:
+        """Return when nothing is in hand."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._rows == 0)
+
     async def restore(self, owned: Callable[[], bool], partitions: Mapping[int, Start]) -> None:
         """Restore what decisions need for newly assigned partitions, between two turns."""
         loop = asyncio.get_running_loop()

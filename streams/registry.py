@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from schemas.conflicts import DEFAULT_RULE
+from schemas.fields import PROFILES
 from schemas.payments import PaymentContext
 from schemas.topics import RegistryKind
 from streams.metrics import REGISTRY_OBJECTS
@@ -64,13 +65,20 @@ class Registry:
         self._lock = Lock()
 
     def apply(self, kind: RegistryKind, value: dict[str, Any]) -> bool:
-        """Take in one message of a registry topic; False when it is not newer than what is known."""
+        """Take in one message of a registry topic; False when it is not newer than what is known.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError, OverflowError: it is none of ours; what is
+                known stays as it is.
+        """
+        if type(value["version"]) is not int:
+            raise TypeError("a version is an integer")
         with self._lock:
             known = self._objects.get((kind, value["id"]))
             if known is not None and known["version"] >= value["version"]:
                 return False
-            self._objects[kind, value["id"]] = value
             getattr(self, f"_apply_{kind}")(value, known)
+            self._objects[kind, value["id"]] = value
         if known is None:
             REGISTRY_OBJECTS.labels(kind).inc()
         return True
@@ -82,23 +90,27 @@ class Registry:
         self._projects[value["id"]] = frozenset(value.get("programme_ids") or ())
 
     def _apply_devices(self, value: dict[str, Any], known: dict[str, Any] | None) -> None:
+        device = Device(
+            value["id"], value["organization_id"], value["external_id"], _ms(value.get("onboarded_at"))
+        )
+        key = device.organization_id, device.external_id
+        hash(key)
         if known is not None:
             self._devices.pop((known["organization_id"], known["external_id"]), None)
         if not value.get("archived"):
-            device = Device(
-                value["id"], value["organization_id"], value["external_id"], _ms(value.get("onboarded_at"))
-            )
-            self._devices[device.organization_id, device.external_id] = device
+            self._devices[key] = device
 
     def _apply_connections(self, value: dict[str, Any], known: dict[str, Any] | None) -> None:
+        connection = Connection(
+            value["id"], value["project_id"], _ms(value.get("valid_from")), _ms(value.get("valid_to"))
+        )
+        key = value["organization_id"], value["external_id"].strip()
+        hash((key, connection.project_id))
         if known is not None:
             place = self._connections.get((known["organization_id"], known["external_id"].strip()), {})
             place.pop(known["id"], None)
         if not value.get("archived"):
-            key = value["organization_id"], value["external_id"].strip()
-            self._connections.setdefault(key, {})[value["id"]] = Connection(
-                value["id"], value["project_id"], _ms(value.get("valid_from")), _ms(value.get("valid_to"))
-            )
+            self._connections.setdefault(key, {})[connection.id] = connection
 
     def _apply_datasets(self, value: dict[str, Any], known: dict[str, Any] | None) -> None:
         rule = value.get("conflict_rule")
@@ -109,12 +121,8 @@ class Registry:
             programme_id=value.get("programme_id") or "",
             target=value.get("target") or "project",
             id_namespace=value.get("id_namespace") or "",
-            conflict_rule=DEFAULT_RULE if rule is None else rule,
-            context=PaymentContext(
-                value.get("profile") or "api",
-                value.get("default_currency"),
-                frozenset(value.get("extra_required") or ()),
-            ),
+            conflict_rule=DEFAULT_RULE if rule is None else _rule(rule),
+            context=_context(value),
         )
 
     def has_organization(self, organization_id: str) -> bool:
@@ -152,6 +160,20 @@ class Registry:
         if dataset.target == "programme":
             return dataset.programme_id in self._projects.get(connection.project_id, ())
         return connection.project_id in dataset.project_ids
+
+
+def _rule(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A conflict rule: lists by name."""
+    if not isinstance(value, Mapping) or not all(isinstance(names, list) for names in value.values()):
+        raise TypeError("a conflict rule holds lists")
+    return value
+
+
+def _context(value: Mapping[str, Any]) -> PaymentContext:
+    profile, currency = value.get("profile") or "api", value.get("default_currency")
+    if profile not in PROFILES or not isinstance(currency, str | None):
+        raise ValueError("unknown profile or currency")
+    return PaymentContext(profile, currency, frozenset(value.get("extra_required") or ()))
 
 
 def _ms(text: str | None) -> int | None:

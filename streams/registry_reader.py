@@ -108,7 +108,14 @@ class RegistryReader:
         if value is not None:
             try:
                 self._registry.apply(self._kinds[topic], orjson.loads(value))
-            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as exc:
+            except (
+                orjson.JSONDecodeError,
+                KeyError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                OverflowError,
+            ) as exc:
                 # one bad message must not end the registry for everybody; it is named and skipped
                 log.error("registry_message_refused", topic=topic, offset=offset, error=type(exc).__name__)
         self._reached[topic] = offset + 1

@@ -82,7 +82,7 @@ class Requeue:
         given = [
             (name, b64decode(value))
             for name, value in original["headers"].items()
-            if name not in (headers.ORIGIN, headers.REPLAY_OF)
+            if value is not None and name not in (headers.ORIGIN, headers.REPLAY_OF)
         ]
         given.append((headers.REPLAY_OF, str(row.position).encode()))
         _, partition, _ = split_position(row.position)

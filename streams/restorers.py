@@ -13,6 +13,7 @@ from streams.history import History
 from streams.index import PaymentIndex, ReadIndex
 from streams.metrics import INDEX_KEYS
 from streams.store import Abandoned, Store
+from streams.suspects import Suspects
 from streams.transport.thread import Start
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ class Restorer:
         topic: str,
         epoch: int,
         partitions: Callable[[], int],
+        suspects: Suspects,
     ) -> None:
         self._store = store
         self._history = history
@@ -49,6 +51,7 @@ class Restorer:
         self._topic = topic
         self._epoch = epoch
         self._partitions = partitions
+        self._suspects = suspects
         self._pause = threading.Event()
 
     def __call__(self, partitions: Mapping[int, Start], owned: Callable[[], bool]) -> None:
@@ -60,6 +63,10 @@ class Restorer:
                 next_offset = self._complete_ledger(partition, start, lease)
                 self._store.read(
                     lambda c, p=partition, n=next_offset: self._history.restore(c, p, n),  # type: ignore[misc]
+                    lease,
+                )
+                self._store.read(
+                    lambda c, p=partition, s=start: self._suspects.restore(c, p, s.offset),  # type: ignore[misc]
                     lease,
                 )
             count = self._partitions()

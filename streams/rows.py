@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +15,11 @@ from schemas.outcomes import Code, reason
 from streams.transport.batch import Batch, Record
 
 ORIGIN_MAC_BYTES: Final = 16
+MAX_BYTES: Final = 900_000
+"""Largest record with key and headers: sent on, it gets headers more and must still fit the broker."""
+MAX_HEADER_BYTES: Final = 4096
+_EARLIEST_MS: Final = -2_208_988_800_000  # 1900, the first year a DateTime64 holds
+_LATEST_MS: Final = 10_413_792_000_000  # 2300
 
 
 class OriginSigner:
@@ -67,11 +73,13 @@ class RowReader:
     Args:
         epoch: epoch of the topic, part of every position.
         signer: opens the origin of forwarded records.
+        condemned: positions of rows that must not be parsed: processes died of them.
     """
 
-    def __init__(self, epoch: int, signer: OriginSigner) -> None:
+    def __init__(self, epoch: int, signer: OriginSigner, condemned: Container[int] = ()) -> None:
         self._epoch = epoch
         self._signer = signer
+        self._condemned = condemned
         self._last: tuple[Any, str] = (None, "")
 
     def read(self, batch: Batch) -> list[Row]:
@@ -80,7 +88,7 @@ class RowReader:
         return [self._row(record, base + record.offset) for record in batch.records]
 
     def _row(self, record: Record, at: int) -> Row:
-        value = _json_object(record.value)
+        value = self._value(record, at)
         row = Row(
             record, at, False, "", "", "topic", "", 0, record.timestamp, None,
             value if isinstance(value, dict) else None,
@@ -92,15 +100,22 @@ class RowReader:
         elif record.headers:
             try:
                 self._lineage(row, dict(record.headers))
-            except (ValueError, OverflowError, UnicodeDecodeError):
+            except (ValueError, OverflowError):
                 row.reasons.append(reason(Code.BAD_HEADER))
             if len(record.headers) == 1 and not row.reasons:
                 # most direct publishers send the organisation and nothing else, row after row
                 self._last = (record.headers, row.organization_id)
         return row
 
+    def _value(self, record: Record, at: int) -> dict[str, Any] | Code:
+        if at in self._condemned:
+            return Code.KILLED_WORKER
+        return Code.TOO_LARGE if _size(record) > MAX_BYTES else _json_object(record.value)
+
     def _lineage(self, row: Row, given: dict[str, bytes]) -> None:
         get = given.get
+        if any(given[name] is None or len(given[name]) > MAX_HEADER_BYTES for name in _KNOWN & given.keys()):
+            raise ValueError("header without a value, or too long")
         row.organization_id = get(headers.ORGANIZATION_ID, b"").decode()
         if len(given) == 1:
             return
@@ -112,7 +127,7 @@ class RowReader:
         if received := get(headers.RECEIVED_AT):
             row.received_ms = _utc_ms(received)
         if replay := get(headers.REPLAY_OF):
-            row.replay_of = int(replay)
+            row.replay_of = _position(replay)
         if origin := get(headers.ORIGIN):
             self._origin(row, origin)
         if unreadable := get(headers.UNREADABLE):
@@ -127,6 +142,14 @@ class RowReader:
         row.forwarded = True
 
 
+_KNOWN: Final = headers.ALL - {headers.SEALED}
+
+
+def _size(record: Record) -> int:
+    size = len(record.value or b"") + len(record.key or b"")
+    return size + sum(len(name) + len(value or b"") for name, value in record.headers)
+
+
 def _json_object(value: bytes | None) -> dict[str, Any] | Code:
     """The object, or why there is none. Each record by itself: joined text could shift rows."""
     try:
@@ -134,6 +157,13 @@ def _json_object(value: bytes | None) -> dict[str, Any] | Code:
     except (orjson.JSONDecodeError, RecursionError):
         return Code.NOT_JSON
     return loaded if isinstance(loaded, dict) else Code.NOT_OBJECT
+
+
+def _position(value: bytes) -> int:
+    position_ = int(value)
+    if not 0 <= position_ < 1 << 64:
+        raise ValueError("no position")
+    return position_
 
 
 def _line(value: bytes) -> int:
@@ -147,7 +177,10 @@ def _utc_ms(value: bytes) -> int:
     moment = datetime.fromisoformat(value.decode())
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
+    found = int(moment.timestamp() * 1000)
+    if not _EARLIEST_MS <= found < _LATEST_MS:
+        raise ValueError("moment out of range")
+    return found
 
 
 def _code(value: bytes) -> Code:

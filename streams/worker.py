@@ -41,6 +41,7 @@ from streams.restorers import LoadIndex, Restorer, load_payments, load_reads
 from streams.rows import OriginSigner, RowReader
 from streams.settle import Decide, Settle
 from streams.store import Abandoned, Always, Store
+from streams.suspects import Suspects
 from streams.topic_ids import TopicIds, TopicsMissing
 from streams.transport.batch import Batch
 from streams.turn import Prepared
@@ -71,8 +72,10 @@ class Worker:
         self.registry_reader = RegistryReader(config.kafka, config.topic_prefix, self.registry)
         self._resolver = Resolver(self.registry, self._catch_up)
         self._pipelines: dict[str, Pipeline] = {}
+        self._suspects: dict[str, Suspects] = {}
         self._failure: BaseException | None = None
         self._app: faust.App | None = None
+        self._runner: faust.Worker | None = None
 
     # -- parts
 
@@ -100,8 +103,9 @@ class Worker:
         decide = DecidePayments(
             store, index, history, self.registry, Quarantine(self._sealer, topic, "payment"), topic
         )
+        suspects = self._suspects_of(topic, epoch)
         prepare = PreparePayments(
-            RowReader(epoch, self._signer),
+            RowReader(epoch, self._signer, suspects.condemned),
             self._resolver,
             Pseudonymizer(
                 self.config.pseudonym_secret, cast(PseudonymProfile, self.config.pseudonym_profile)
@@ -112,20 +116,26 @@ class Worker:
             payments_work.remember(index, keys)
 
         settle = self._settle(topic, "payment", epoch, decide, remember, store)
-        return self._pipeline(topic, epoch, prepare, settle, store, history, load_payments(index))
+        return self._pipeline(topic, epoch, prepare, settle, store, history, load_payments(index), suspects)
 
     def _reads(self, epoch: int) -> Pipeline:
         topic = self._topics[READS]
         store, index = self._store(topic), ReadIndex()
         history = History(store, topic, epoch)
         decide = DecideReads(store, index, history, Quarantine(self._sealer, topic, "read"), topic)
-        prepare = PrepareReads(RowReader(epoch, self._signer), self._resolver)
+        suspects = self._suspects_of(topic, epoch)
+        prepare = PrepareReads(RowReader(epoch, self._signer, suspects.condemned), self._resolver)
 
         def remember(ends: reads_decide.Ends) -> None:
             reads_decide.remember(index, ends)
 
         settle = self._settle(topic, "read", epoch, decide, remember, store)
-        return self._pipeline(topic, epoch, prepare, settle, store, history, load_reads(index))
+        return self._pipeline(topic, epoch, prepare, settle, store, history, load_reads(index), suspects)
+
+    def _suspects_of(self, topic: str, epoch: int) -> Suspects:
+        found = Suspects(self._store(f"{topic}:attempts"), topic, epoch, self.config.name)
+        self._suspects[topic] = found
+        return found
 
     def _settle(
         self, topic: str, record_type: str, epoch: int, decide: Decide[Any, Any], remember: Any, store: Store
@@ -152,12 +162,17 @@ class Worker:
         store: Store,
         history: History,
         load: LoadIndex,
+        suspects: Suspects,
     ) -> Pipeline:
-        restorer = Restorer(store, history, load, topic, epoch, lambda: self.topic_ids.partitions(topic))
+        restorer = Restorer(
+            store, history, load, topic, epoch, lambda: self.topic_ids.partitions(topic), suspects
+        )
         return Pipeline(topic, prepare, settle, restorer, self.config.max_rows_in_hand)
 
     def _lease(self, turn: Sequence[Prepared]) -> GroupLease:
-        batches = [prepared.batch for prepared in turn]
+        return self._lease_of([prepared.batch for prepared in turn])
+
+    def _lease_of(self, batches: Sequence[Batch]) -> GroupLease:
         return GroupLease(consumer_of(self.app), batches, self.config.session_timeout_s)
 
     @property
@@ -202,11 +217,11 @@ class Worker:
 
     def _work_until_stopped(self, app: faust.App) -> bool:
         """False when Faust itself crashed: the transport's errors come up there, not in `fatal`."""
-        worker = faust.Worker(
+        self._runner = faust.Worker(
             app, quiet=True, loglevel="WARNING", redirect_stdouts=False, override_logging=False
         )
         try:
-            worker.execute_from_commandline()
+            self._runner.execute_from_commandline()
         except SystemExit as exc:
             log.info("worker_ended", code=exc.code)
             return not exc.code
@@ -231,7 +246,7 @@ class Worker:
         )
         app = make_app(config, self.gates, frozenset(registry_topics), folder)
         handlers: dict[tuple[str, ...], Handle] = {
-            (topic,): self._hand_to(pipeline) for topic, pipeline in self._pipelines.items()
+            (topic,): self._hand_to(topic) for topic in self._pipelines
         }
         handlers[tuple(registry_topics)] = self._write_dimensions
         add_agents(app, handlers, self.fatal)
@@ -254,17 +269,39 @@ class Worker:
 
         return run
 
-    def _hand_to(self, pipeline: Pipeline) -> Handle:
+    def _hand_to(self, topic: str) -> Handle:
+        pipeline, suspects = self._pipelines[topic], self._suspects[topic]
+
         async def hand(batch: Batch) -> None:
-            if await self.gates.wait(batch):
+            if not await self.gates.wait(batch):
+                return
+            if suspects.is_first(batch) and await self._begin(suspects, batch):
+                await self._row_by_row(pipeline, suspects, batch)
+            else:
                 await pipeline.put(batch)
 
         return hand
 
+    async def _begin(self, suspects: Suspects, batch: Batch) -> bool:
+        """Note the first batch of an assignment; True when it must be taken row by row."""
+        try:
+            return await asyncio.to_thread(suspects.begin, batch, self._lease_of([batch]))
+        except Abandoned:
+            return False
+
+    async def _row_by_row(self, pipeline: Pipeline, suspects: Suspects, batch: Batch) -> None:
+        rows = suspects.rows_apart(batch, self._lease_of([batch]))
+        try:
+            while (row := await asyncio.to_thread(next, rows, None)) is not None:
+                await pipeline.put(row)
+                await pipeline.settled()
+        except Abandoned:
+            log.info("row_by_row_abandoned", topic=batch.topic, partition=batch.partition)
+
     async def _write_dimensions(self, batch: Batch) -> None:
         if not batch.take():
             return
-        lease = GroupLease(consumer_of(self.app), [batch], self.config.session_timeout_s)
+        lease = self._lease_of([batch])
         try:
             await asyncio.to_thread(self._dimensions.write, batch, lease)
         except Abandoned:
@@ -295,7 +332,8 @@ class Worker:
             place = place.tb_next
         where = f"{place.tb_frame.f_code.co_filename.rsplit('/', 2)[-1]}:{place.tb_lineno}" if place else "?"
         log.critical("worker_failed", error=type(exc).__name__, where=where)
-        self._stopping = asyncio.ensure_future(self.app.stop())
+        # stopping the app alone would leave Faust's runner waiting for ever, and the process with it
+        self._stopping = asyncio.ensure_future((self._runner or self.app).stop())
 
     def _close(self) -> None:
         for pipeline in self._pipelines.values():

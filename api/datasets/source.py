@@ -65,6 +65,7 @@ class SqlDatasetSource:
             id=dataset.id,
             organization_id=dataset.organization_id,
             profile=dataset.source,
+            id_namespace=dataset.id_namespace,
             schedule=dataset.schedule,
             location=S3Location(**dataset.location, **secret),
         )

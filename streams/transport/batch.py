@@ -1,6 +1,6 @@
 """A batch: the records of one fetch of one partition, with its own end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 
@@ -96,6 +96,21 @@ class Batch:
     def drop(self) -> None:
         """Let go of the batch unjudged: the next owner of the partition will fetch it again."""
         self._owner.drop(self)
+
+    def apart(self) -> "Iterator[Batch]":
+        """Batches of one record each that together cover the same offsets, in order."""
+        first, lost = self.first_offset, self.lost
+        for record in self.records:
+            yield Batch(
+                self._owner,
+                self.topic,
+                self.partition,
+                [record],
+                self.generation,
+                first_offset=first,
+                lost=lost,
+            )
+            first, lost = record.offset + 1, 0
 
     def __len__(self) -> int:
         return len(self.records)

@@ -138,16 +138,27 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         generation = self._generation
         records, active = await self._wait_next_records(timeout)
         messages: list[BatchMessage] = []
+        dropped: list[TP] = []
         for tp, chunk in (records or {}).items():
             wanted = tp in (active or ()) or tp in self._buffered_partitions
-            if not self.flow_active or generation != self._generation:
-                break
-            if not wanted:
+            if not wanted or not self.flow_active or generation != self._generation:
+                dropped.append(tp)
                 continue
             batch = await self._check(tp, chunk)
             if batch is not None:
                 messages.append(self._envelope(tp, batch))
+        await self._fetch_again(dropped)
         return messages
+
+    async def _fetch_again(self, dropped: list[TP]) -> None:
+        """Seek back where a fetch was dropped, because it was under way while partitions changed hands.
+
+        It may have begun before the join and ended behind the seek that followed it. Without this the
+        rows would be missed only when the next record of their partition comes.
+        """
+        again = {TopicPartition(*tp): self._books[tp].expected for tp in dropped if tp in self._books}
+        if again:
+            await self._thread.seek_all(again)
 
     async def _check(self, tp: TP, chunk: list[Record]) -> Batch | None:
         """The batch of a fetched chunk, or None when it must be fetched again.

@@ -4,7 +4,6 @@ import re
 import signal
 import time
 
-import pytest
 from confluent_kafka.admin import AdminClient
 
 from sunledger.embedded.stack import Stack
@@ -34,7 +33,7 @@ def _send_through(feed: Feed, seconds: float) -> None:
 def _finish(world: World, feed: Feed) -> None:
     feed.wait_more(200)
     feed.finish()
-    world.books.wait_drained(["payments", "reads"])
+    world.wait_drained(["payments", "reads"])
     for topic in ("payments", "reads"):
         world.books.check(topic)
     assert world.books.outcomes() == dict(feed.expected())

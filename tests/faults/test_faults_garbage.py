@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Producer
 
+from tests.faults.books import FORGED
 from tests.faults.world import World, alive
 from tests.support.workers import payment, read, wait_until
 
@@ -112,7 +113,7 @@ def _header_sets(organization: bytes) -> list[Headers]:
         [*known, ("received_at", b"0001-01-01T00:00:00+14:00")],
         [*known, ("received_at", b"9999-12-31T23:59:59-14:00")],
         [*known, ("received_at", b"1850-01-01T00:00:00")],
-        [*known, ("origin", b"1:" + b"0" * 32)],
+        [*known, ("origin", b"1:" + FORGED)],
         [*known, ("organization_id", b"org_nobody"), ("organization_id", organization)],
         [*known, *(("x", b"y") for _ in range(2000))],
         [*known, ("", b""), ("\u0000", b"\x00"), ("\U0001f600" * 1000, b"\xf0\x28\x8c\x28")],
@@ -162,9 +163,13 @@ class Rubbish:
                 key=key,
                 headers=headers,
                 partition=0 if registry else number % 4,
-                on_delivery=lambda error, _: error and self._errors.append(str(error)),
+                on_delivery=self._delivered,
             )
             self._producer.poll(0)
+
+    def _delivered(self, error: Any, _message: Any) -> None:
+        if error is not None:
+            self._errors.append(str(error))
 
     def flush(self) -> None:
         """Wait for all acknowledgements; a record that the broker refused is none of the test's."""
@@ -210,7 +215,7 @@ def test_garbage_ends_in_quarantine_beside_stored_rows(world: World) -> None:
     rubbish.send("payments", padded, headers)
     rubbish.flush()
 
-    world.books.wait_drained(["payments", "reads"])
+    world.wait_drained(["payments", "reads"])
     assert alive(*workers), [worker.child.tail(20) for worker in workers if not alive(worker)]
     for topic in ("payments", "reads"):
         world.books.check(topic)
@@ -244,7 +249,7 @@ def test_a_good_version_after_a_bad_one_of_the_registry_counts(world: World) -> 
     """A registry object whose first message was garbage is known once a right one has come."""
     organization = world.sender.organization()
     rubbish = Rubbish(world)
-    broken = {"id": f"dev_{organization}_D1", "version": 0, "organization_id": organization}
+    broken: dict[str, Any] = {"id": f"dev_{organization}_D1", "version": 0, "organization_id": organization}
     rubbish.send("registry.devices", [orjson.dumps(broken)], [], broken["id"].encode())
     dataset = {
         "id": "ds_bad", "number": 1, "version": 1, "changed_at": "2026-01-01T00:00:00.000Z", "archived": False,
@@ -258,7 +263,7 @@ def test_a_good_version_after_a_bad_one_of_the_registry_counts(world: World) -> 
     world.sender.reads([read("D1", 1)], organization)
     world.sender.payments([payment(1), payment(1, PAYMENT_AMOUNT="2")], organization, dataset_id="ds_bad")
     world.sender.payments([payment(2)], organization)
-    world.books.wait_drained(["payments", "reads"])
+    world.wait_drained(["payments", "reads"])
     assert alive(worker), worker.child.tail(20)
     assert world.books.value("SELECT count() FROM reads") == 1
     assert world.books.value("SELECT count() FROM payments WHERE id = 'P2'") == 1

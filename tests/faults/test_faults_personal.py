@@ -82,7 +82,7 @@ def test_no_personal_data_anywhere(own_stack: Stack, doomed: World) -> None:
     workers[0].kill()
     own_stack.start("clickhouse")
     workers[0] = doomed.start(log_level="debug")
-    doomed.books.wait_drained(["payments", "reads"])
+    doomed.wait_drained(["payments", "reads"])
     assert alive(*workers)
     doomed.books.check("payments")
     assert doomed.books.outcomes().keys() == {"accepted", "conflict", "duplicate", "quarantined"}

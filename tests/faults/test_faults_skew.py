@@ -38,18 +38,18 @@ def test_idle_partitions_and_a_joining_worker(make_world: MakeWorld) -> None:
     idle = {share[-1] for share in shares}
     rows = list(_rows_of(organization, set(range(PARTITIONS)) - idle, 600))
     world.sender.payments(rows[:300], organization)
-    world.books.wait_drained(TOPICS)
+    world.wait_drained(TOPICS)
     assert world.books.outcomes() == {"accepted": 300}
 
     workers.append(world.start(wait=False, insert_limit_s=1))
     wait_until(lambda: len(world.shares("payments")) == 4, 90, "four shares")
     assert [len(share) for share in world.shares("payments")] == [2, 2, 2, 2]
     world.sender.payments(rows[300:], organization)
-    world.books.wait_drained(TOPICS)
+    world.wait_drained(TOPICS)
     # only now do the idle ones, handed over untouched, get their first rows
     everywhere = list(_rows_of(organization, idle, 100))
     world.sender.payments(everywhere, organization)
-    world.books.wait_drained(TOPICS)
+    world.wait_drained(TOPICS)
     for topic in TOPICS:
         world.books.check(topic)
     assert world.books.outcomes() == {"accepted": 700}
@@ -63,11 +63,11 @@ def test_a_worker_too_many_is_ready_and_steps_in(world: World) -> None:
     workers = [world.start(wait=False, insert_limit_s=1) for _ in range(5)]
     wait_until(lambda: _assigned(world, workers), 120, "five workers ready, one of them without partitions")
     world.sender.payments([payment(number) for number in range(100)], organization)
-    world.books.wait_drained(TOPICS)
+    world.wait_drained(TOPICS)
     for worker in workers[:4]:
         worker.kill()
     world.sender.payments([payment(number) for number in range(50, 150)], organization)
-    world.books.wait_drained(TOPICS)
+    world.wait_drained(TOPICS)
     world.books.check("payments")
     assert world.books.outcomes() == {"accepted": 150, "duplicate": 50}
     assert alive(workers[4])

@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -90,7 +89,7 @@ def test_a_storm_loses_nothing_and_doubles_nothing(own_stack: Stack, doomed: Wor
             storm.revive()
         feed.wait_more(200)
         feed.finish()
-    doomed.books.wait_drained(["payments", "reads"])
+    doomed.wait_drained(["payments", "reads"])
     _check(doomed, feed)
 
 

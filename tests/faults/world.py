@@ -2,6 +2,7 @@
 
 import dataclasses
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from confluent_kafka import ConsumerGroupState
@@ -13,7 +14,7 @@ from sinks import client as clickhouse
 from sinks.migrate import migrate
 from sunledger.embedded.stack import Endpoints
 from tests.faults.books import Books
-from tests.support.workers import Sender, WorkerProcess
+from tests.support.workers import Sender, WorkerProcess, wait_until
 
 GROUP = "sunledger"
 SHORT = {
@@ -44,6 +45,7 @@ class World:
         self.books = Books(endpoints.kafka, self.prefix, GROUP, endpoints.clickhouse, self.database)
         self.sender = Sender(endpoints.kafka, self.prefix)
         self.workers: list[WorkerProcess] = []
+        self.given_up: list[WorkerProcess] = []
 
     def start(self, *, wait: bool = True, **settings: object) -> WorkerProcess:
         """Start a worker with short times; by default return when it is ready."""
@@ -59,6 +61,17 @@ class World:
         if wait:
             worker.wait_ready()
         return worker
+
+    def wait_drained(self, topics: Iterable[str], limit_s: float = 150.0) -> None:
+        """Return when everything sent is committed; fails at once when a worker that should run has failed."""
+
+        def done() -> bool:
+            for worker in self.workers:
+                failed = worker.child.poll() == 1 and worker not in self.given_up
+                assert not failed, "a worker failed:\n" + "\n".join(worker.child.tail(20))
+            return not self.books.behind(topics)
+
+        wait_until(done, limit_s, f"committed offsets at the ends of {list(topics)}")
 
     def shares(self, topic: str) -> list[list[int]]:
         """Partitions of a topic by group member, of members that have any; empty while the group moves."""

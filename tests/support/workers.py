@@ -45,7 +45,14 @@ class WorkerProcess:
     """One `sunledger worker`, ended with this object; its log is in `log`."""
 
     def __init__(
-        self, folder: Path, kafka: str, prefix: str, url: str, database: str, **settings: object
+        self,
+        folder: Path,
+        kafka: str,
+        prefix: str,
+        url: str,
+        database: str,
+        module: str = "sunledger",
+        **settings: object,
     ) -> None:
         self.port = free_port()
         self.log = folder / f"worker-{self.port}.log"
@@ -64,7 +71,7 @@ class WorkerProcess:
             **{f"SUNLEDGER_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.child = Child.start(
-            f"worker-{self.port}", [sys.executable, "-m", "sunledger", "worker"], folder, env=env
+            f"worker-{self.port}", [sys.executable, "-m", module, "worker"], folder, env=env
         )
 
     def ready(self) -> bool:

@@ -72,22 +72,24 @@ async def test_a_batch_from_before_a_rebalance_changes_nothing(topic: Topic) -> 
 async def test_handing_over_finishes_what_is_in_hand(topic: Topic) -> None:
     """The batch in hand is stored and committed first; buffered ones are dropped unjudged."""
     topic.send(range(50))
-    judged: list[int] = []
-    refused: list[int] = []
+    judged: list[Batch] = []
 
-    async def slow(batch: Batch) -> None:
-        if not batch.take():
-            refused.append(batch.first_offset)
-            return
-        judged.append(batch.first_offset)
-        while rig.consumer.flow_active:
-            await asyncio.sleep(0.01)
-        batch.done()
+    async def one_at_a_time(batch: Batch) -> None:
+        if batch.take():
+            judged.append(batch)
+            await done.wait()
 
-    rig = Rig(topic, handle=slow, fetch_rows=10)
+    async def store_slowly() -> None:
+        await until(lambda: judged and not rig.consumer.flow_active)
+        judged[0].done()
+        done.set()
+
+    done = asyncio.Event()
+    rig = Rig(topic, handle=one_at_a_time, fetch_rows=10)
+    rig.app.task(store_slowly)
     async with running(rig):
         await until(lambda: judged)
-    assert judged == [0]
+    assert [batch.first_offset for batch in judged] == [0]
     assert await topic.commits() == {0: (10, RELEASED)}
     async with running(Rig(topic)) as after:
         await after.got(40)
