@@ -69,11 +69,11 @@ READS: Final = TopicSpec(
 )
 QUARANTINE: Final = TopicSpec(
     "quarantine",
-    "topic, partition and offset of the refused record",
+    "topic and position of the refused record",
     1,
     30 * DAY_MS,
     False,
-    "What was refused: reasons and lineage, the original sealed; for alerts and outside tools.",
+    "What was refused: reasons and lineage, for alerts and outside tools; the sealed original is in ClickHouse.",
 )
 REGISTRY: Final[dict[str, TopicSpec]] = {
     kind: TopicSpec(

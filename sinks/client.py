@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
@@ -48,8 +48,8 @@ def connect(
         interface=parts.scheme,
         host=parts.hostname or "",
         port=parts.port or 0,
-        username=user if user is not None else parts.username,
-        password=password if password is not None else (parts.password or ""),
+        username=user if user is not None else unquote(parts.username or ""),
+        password=password if password is not None else unquote(parts.password or ""),
         database=database or "__default__",
         connect_timeout=connect_timeout_s,
         send_receive_timeout=timeout_s,

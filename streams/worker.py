@@ -6,41 +6,31 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import faust
 import structlog
 from faust.types import TP
 
 from producers.publisher import Publisher
-from schemas.personal import Pseudonymizer, PseudonymProfile, Sealer
+from schemas.personal import Sealer
 from schemas.topics import PAYMENTS, READS
 from sinks import client as clickhouse
 from sinks import restore
-from sinks.writer import Writer
-from streams import payments_work, reads_decide
 from streams.app import Handle, add_agents, consumer_of, make_app
+from streams.assembly import Assembly, TopicLine
 from streams.config import WorkerConfig
 from streams.dimensions import Dimensions, full_names
 from streams.gates import Gates
-from streams.history import History
-from streams.index import PaymentIndex, ReadIndex
 from streams.lease import GroupLease
 from streams.outlet import Outlet
-from streams.payments_decide import DecidePayments
-from streams.payments_prepare import PreparePayments
 from streams.pipeline import Pipeline
-from streams.quarantine import Quarantine
-from streams.reads_decide import DecideReads
-from streams.reads_prepare import PrepareReads
 from streams.registry import Registry
 from streams.registry_reader import RegistryBehind, RegistryReader
 from streams.requeue import Requeue
 from streams.resolve import Resolver
-from streams.restorers import LoadIndex, Restorer, load_payments, load_reads
-from streams.rows import OriginSigner, RowReader
-from streams.settle import Decide, Settle
-from streams.store import Abandoned, Always, Store
+from streams.rows import OriginSigner
+from streams.store import Abandoned, Always
 from streams.suspects import Suspects
 from streams.topic_ids import TopicIds, TopicsMissing
 from streams.transport.batch import Batch
@@ -59,30 +49,30 @@ class Worker:
         self._clients = clickhouse.factory(
             config.clickhouse_url, database=config.database, timeout_s=config.insert_limit_s + 5
         )
-        self._signer = OriginSigner(config.seal_secret)
-        self._sealer = Sealer(config.seal_secret)
+        signer, sealer = OriginSigner(config.seal_secret), Sealer(config.seal_secret)
         self._publisher = Publisher(
             config.kafka, client_id=config.name, delivery_timeout_s=30.0, linger_ms=20
         )
-        self._outlet = Outlet(self._publisher, config.topic_prefix, self._signer)
         self.topic_ids = TopicIds(config.kafka, [*self._topics.values(), *full_names(config.topic_prefix)])
-        self._stores: list[Store] = []
-        self._requeue = Requeue(self._store("requeue"), self._publisher, self._sealer, self._sweeps)
         self.registry = Registry()
         self.registry_reader = RegistryReader(config.kafka, config.topic_prefix, self.registry)
-        self._resolver = Resolver(self.registry, self._catch_up)
-        self._pipelines: dict[str, Pipeline] = {}
-        self._suspects: dict[str, Suspects] = {}
+        self._assembly = Assembly(
+            config,
+            self._clients,
+            Resolver(self.registry, self._catch_up),
+            Outlet(self._publisher, config.topic_prefix, signer),
+            signer,
+            sealer,
+            self.topic_ids.partitions,
+            self._lease,
+        )
+        self._requeue = Requeue(self._assembly.store("requeue"), self._publisher, sealer, self._sweeps)
+        self._lines: dict[str, TopicLine] = {}
         self._failure: BaseException | None = None
         self._app: faust.App | None = None
         self._runner: faust.Worker | None = None
 
     # -- parts
-
-    def _store(self, name: str) -> Store:
-        writer = Writer(self._clients, self.config.database, self.config.insert_limit_s)
-        self._stores.append(Store(self._clients, writer, name))
-        return self._stores[-1]
 
     def _sweeps(self) -> bool:
         """The worker that has the registry's first topic replays what can be cured."""
@@ -95,79 +85,6 @@ class Worker:
                 return self.registry_reader.catch_up()
             except RegistryBehind as exc:
                 log.warning("registry_behind", error=str(exc))
-
-    def _payments(self, epoch: int) -> Pipeline:
-        topic = self._topics[PAYMENTS]
-        store, index = self._store(topic), PaymentIndex()
-        history = History(store, topic, epoch)
-        decide = DecidePayments(
-            store, index, history, self.registry, Quarantine(self._sealer, topic, "payment"), topic
-        )
-        suspects = self._suspects_of(topic, epoch)
-        prepare = PreparePayments(
-            RowReader(epoch, self._signer, suspects.condemned),
-            self._resolver,
-            Pseudonymizer(
-                self.config.pseudonym_secret, cast(PseudonymProfile, self.config.pseudonym_profile)
-            ),
-        )
-
-        def remember(keys: list[payments_work.KeyRow]) -> None:
-            payments_work.remember(index, keys)
-
-        settle = self._settle(topic, "payment", epoch, decide, remember, store)
-        return self._pipeline(topic, epoch, prepare, settle, store, history, load_payments(index), suspects)
-
-    def _reads(self, epoch: int) -> Pipeline:
-        topic = self._topics[READS]
-        store, index = self._store(topic), ReadIndex()
-        history = History(store, topic, epoch)
-        decide = DecideReads(store, index, history, Quarantine(self._sealer, topic, "read"), topic)
-        suspects = self._suspects_of(topic, epoch)
-        prepare = PrepareReads(RowReader(epoch, self._signer, suspects.condemned), self._resolver)
-
-        def remember(ends: reads_decide.Ends) -> None:
-            reads_decide.remember(index, ends)
-
-        settle = self._settle(topic, "read", epoch, decide, remember, store)
-        return self._pipeline(topic, epoch, prepare, settle, store, history, load_reads(index), suspects)
-
-    def _suspects_of(self, topic: str, epoch: int) -> Suspects:
-        found = Suspects(self._store(f"{topic}:attempts"), topic, epoch, self.config.name)
-        self._suspects[topic] = found
-        return found
-
-    def _settle(
-        self, topic: str, record_type: str, epoch: int, decide: Decide[Any, Any], remember: Any, store: Store
-    ) -> Settle[Any]:
-        return Settle(
-            topic,
-            record_type,
-            epoch,
-            self.config.name,
-            decide,
-            remember,
-            store,
-            self._outlet,
-            lambda: self.topic_ids.partitions(topic),
-            self._lease,
-        )
-
-    def _pipeline(
-        self,
-        topic: str,
-        epoch: int,
-        prepare: Any,
-        settle: Settle[Any],
-        store: Store,
-        history: History,
-        load: LoadIndex,
-        suspects: Suspects,
-    ) -> Pipeline:
-        restorer = Restorer(
-            store, history, load, topic, epoch, lambda: self.topic_ids.partitions(topic), suspects
-        )
-        return Pipeline(topic, prepare, settle, restorer, self.config.max_rows_in_hand)
 
     def _lease(self, turn: Sequence[Prepared]) -> GroupLease:
         return self._lease_of([prepared.batch for prepared in turn])
@@ -200,15 +117,16 @@ class Worker:
         ids = self._topic_ids()
         self.registry_reader.start()
         self._catch_up()
-        store = self._store("epochs")
+        store = self._assembly.store("epochs")
         epochs = {
             topic: store.read(lambda client, t=topic: restore.epoch_for(client, t, ids[t]), Always())  # type: ignore[misc]
             for topic in self._topics.values()
         }
         store.close()
-        self._pipelines = {
-            self._topics[PAYMENTS]: self._payments(epochs[self._topics[PAYMENTS]]),
-            self._topics[READS]: self._reads(epochs[self._topics[READS]]),
+        payments, reads = self._topics[PAYMENTS], self._topics[READS]
+        self._lines = {
+            payments: self._assembly.payments(epochs[payments]),
+            reads: self._assembly.reads(epochs[reads]),
         }
         with TemporaryDirectory(prefix="sunledger-worker-") as folder:
             self._app = self._make_app(Path(folder))
@@ -242,35 +160,37 @@ class Worker:
         config = self.config
         registry_topics = full_names(config.topic_prefix)
         self.gates = Gates(
-            {topic: self._restore_of(topic) for topic in self._pipelines}, config.insert_limit_s, self.fatal
+            {topic: self._restore_of(topic) for topic in self._lines}, config.insert_limit_s, self.fatal
         )
         app = make_app(config, self.gates, frozenset(registry_topics), folder)
-        handlers: dict[tuple[str, ...], Handle] = {
-            (topic,): self._hand_to(topic) for topic in self._pipelines
-        }
+        handlers: dict[tuple[str, ...], Handle] = {(topic,): self._hand_to(topic) for topic in self._lines}
         handlers[tuple(registry_topics)] = self._write_dimensions
         add_agents(app, handlers, self.fatal)
-        self._dimensions = Dimensions(self._store("registry"), config.topic_prefix)
+        self._dimensions = Dimensions(self._assembly.store("registry"), config.topic_prefix)
         self.watchdog = Watchdog(
             app,
             self.topic_ids,
-            lambda: any(store.waiting for store in self._stores),
+            lambda: self._assembly.waiting,
             config.stall_limit_s,
             config.topic_check_s,
         )
-        for forever in (*(p.run for p in self._pipelines.values()), self._requeue.run, self.watchdog.run):
+        for forever in (
+            *(line.pipeline.run for line in self._lines.values()),
+            self._requeue.run,
+            self.watchdog.run,
+        ):
             app.task(self._guarded(forever))
         return app
 
     def _restore_of(self, topic: str) -> Any:
         async def run(generation: int, partitions: Any) -> None:
             consumer = consumer_of(self.app)
-            await self._pipelines[topic].restore(lambda: consumer.generation == generation, partitions)
+            await self._lines[topic].pipeline.restore(lambda: consumer.generation == generation, partitions)
 
         return run
 
     def _hand_to(self, topic: str) -> Handle:
-        pipeline, suspects = self._pipelines[topic], self._suspects[topic]
+        pipeline, suspects = self._lines[topic].pipeline, self._lines[topic].suspects
 
         async def hand(batch: Batch) -> None:
             if not await self.gates.wait(batch):
@@ -336,7 +256,7 @@ class Worker:
         self._stopping = asyncio.ensure_future((self._runner or self.app).stop())
 
     def _close(self) -> None:
-        for pipeline in self._pipelines.values():
-            pipeline.close()
+        for line in self._lines.values():
+            line.pipeline.close()
         self.registry_reader.stop()
         self._publisher.close()

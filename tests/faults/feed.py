@@ -26,7 +26,7 @@ class Feed:
         prefix: str,
         organization_id: str,
         seed: int,
-        a_second: int = 400,
+        a_second: int = 600,
         partitions: int = 4,
     ) -> None:
         self._producer = Producer(

@@ -13,7 +13,7 @@ from tests.support.workers import WorkerProcess, wait_until
 
 LONGEST_S = max(SHORT["session_timeout_s"], SHORT["rebalance_timeout_s"], SHORT["insert_limit_s"])
 OUTAGE_S = LONGEST_S + 1
-RATE = 400
+RATE = 600
 
 
 def _organization(world: World) -> str:

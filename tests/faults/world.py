@@ -2,6 +2,8 @@
 
 import dataclasses
 import secrets
+import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,7 +22,7 @@ GROUP = "sunledger"
 SHORT = {
     "session_timeout_s": 3,
     "heartbeat_s": 0.5,
-    "rebalance_timeout_s": 6,
+    "rebalance_timeout_s": 4,
     "insert_limit_s": 2,
     "commit_interval_s": 0.3,
 }
@@ -71,7 +73,20 @@ class World:
                 assert not failed, "a worker failed:\n" + "\n".join(worker.child.tail(20))
             return not self.books.behind(topics)
 
-        wait_until(done, limit_s, f"committed offsets at the ends of {list(topics)}")
+        try:
+            wait_until(done, limit_s, "the end of every partition")
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\n{self.books.behind(topics)}\n{self._stacks()}") from None
+
+    def _stacks(self) -> str:
+        """Where every living worker is: Faust writes its stacks into the log on SIGUSR1."""
+        living = [worker for worker in self.workers if worker.child.poll() is None]
+        sizes = [worker.log.stat().st_size for worker in living]
+        for worker in living:
+            worker.kill(signal.SIGUSR1)
+        time.sleep(1.0)
+        texts = [worker.log.read_bytes()[size:] for worker, size in zip(living, sizes, strict=True)]
+        return b"\n".join(texts).decode(errors="replace")
 
     def shares(self, topic: str) -> list[list[int]]:
         """Partitions of a topic by group member, of members that have any; empty while the group moves."""
@@ -87,12 +102,6 @@ class World:
             for member in described.members
         ]
         return sorted(share for share in shares if share)
-
-    def members(self) -> int:
-        """Members of the worker group."""
-        group = f"{self.prefix}{GROUP}"
-        admin = AdminClient({"bootstrap.servers": self.endpoints.kafka, "log_level": 0})
-        return len(admin.describe_consumer_groups([group])[group].result(20).members)
 
     def logs(self) -> str:
         """The logs of all workers."""

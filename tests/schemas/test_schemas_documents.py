@@ -102,6 +102,7 @@ def test_every_row_fault_has_a_sentence() -> None:
         Code.UNKNOWN_DEVICE,
         Code.BAD_HEADER,
         Code.STORE_REFUSED,
+        Code.KILLED_WORKER,
         Code.EMPTY_FILE,
         Code.BAD_ENCODING,
         Code.WRONG_NAME,

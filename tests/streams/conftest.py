@@ -7,7 +7,7 @@ import pytest
 
 from sunledger.embedded.stack import Endpoints
 from tests.conftest import ClickHouse
-from tests.support.workers import Sender, WorkerProcess, wait_until
+from tests.support.workers import Sender, WorkerProcess
 
 StartWorker = Callable[..., WorkerProcess]
 

@@ -1,6 +1,5 @@
 """What ends a worker process: its exit code, and what it has committed by then."""
 
-from collections.abc import Callable
 
 from confluent_kafka.admin import AdminClient
 
@@ -8,7 +7,6 @@ from schemas.topics import PAYMENTS
 from sunledger.embedded.stack import Endpoints
 from tests.streams.conftest import StartWorker
 from tests.streams.transport.rig import set_commit
-from tests.support.workers import Sender, payment, wait_until
 
 
 def test_a_log_shorter_than_the_commit_ends_the_worker(

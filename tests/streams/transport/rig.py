@@ -1,11 +1,11 @@
 """A topic of a test's own, and a member of its group in the test's process."""
 
 import asyncio
-from pathlib import Path
-from tempfile import mkdtemp
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import faust

@@ -114,11 +114,10 @@ def drop(rig: Rig, lost: range, times: int) -> None:
         kept = {}
         for tp, chunk in (records or {}).items():
             good = [record for record in chunk if record.offset not in lost]
-            if len(good) < len(chunk) and left[0]:
-                left[0] -= 1
-                chunk = good
-            if chunk:
-                kept[tp] = chunk
+            lossy_now = len(good) < len(chunk) and left[0] > 0
+            left[0] -= lossy_now
+            if rest := good if lossy_now else chunk:
+                kept[tp] = rest
         return kept, active
 
     rig.consumer._wait_next_records = lossy  # type: ignore[method-assign]

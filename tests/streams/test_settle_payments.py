@@ -1,0 +1,167 @@
+"""Payments settled against a real store: outcomes, replays, deaths between any two writes."""
+
+from typing import Any
+
+import pytest
+
+from schemas.outcomes import Code
+from sinks.errors import Refused
+from tests.conftest import ClickHouse
+from tests.streams.world import Died, World, by_offset, home_partition, outcomes
+from tests.support.workers import payment
+
+CHANGED = {"PAYMENT_AMOUNT": "1"}
+
+
+def test_outcomes_within_one_turn(clickhouse: ClickHouse) -> None:
+    """The second of a turn is judged by the first, though nothing is stored yet."""
+    world = World(clickhouse).restore()
+    rows = [
+        payment(1), payment(1), payment(1, **CHANGED), payment(1, **CHANGED), payment(1, NOTES=None),
+        payment(2), payment(2, STATUS="paid"), b"nonsense",
+    ]  # fmt: skip
+    world.turn(world.batch(rows))
+    assert by_offset(clickhouse) == [
+        "accepted", "duplicate", "conflict", "duplicate", "duplicate", "accepted", "duplicate", "quarantined",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_outcomes_across_turns(clickhouse: ClickHouse, restart: bool) -> None:
+    """The same, judged by what was stored before, by the same worker or by its successor."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch([payment(1), payment(2, STATUS="paid"), payment(3)]))
+    if restart:
+        world = World(clickhouse).restore({0: 3})
+    again = [payment(1), payment(1, **CHANGED), payment(2), payment(2, STATUS="void"), payment(4)]
+    world.turn(world.batch(again, 3))
+    world.turn(world.batch(again, 8))
+    assert by_offset(clickhouse) == [
+        *["accepted"] * 3, "duplicate", "conflict", "duplicate", "conflict", "accepted", *["duplicate"] * 5,
+    ]  # fmt: skip
+    assert clickhouse.value("SELECT count() FROM payments") == 4
+    assert clickhouse.rows("SELECT status FROM payments WHERE id = 'P2'") == [("void",)]
+
+
+def test_a_reversal_counts_beside_what_it_reverses(clickhouse: ClickHouse) -> None:
+    """The rule counts both versions; a change of status after that replaces what it changes."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch([payment(1, STATUS="paid")]))
+    world.turn(world.batch([payment(1, TRANSACTION_TYPE="REVERSAL", PAYMENT_AMOUNT="-5000")], 1))
+    world.turn(world.batch([payment(1, STATUS="settled")], 2))
+    found = clickhouse.rows("SELECT payment_amount, status FROM payments ORDER BY payment_amount")
+    assert [(float(amount), status) for amount, status in found] == [(-5000.0, ""), (5000.0, "settled")]
+
+
+def test_an_open_case_is_not_closed_by_the_rule(clickhouse: ClickHouse) -> None:
+    """After a conflict that asks people, a change of status alone does not decide for them."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch([payment(1, STATUS="paid"), payment(1, STATUS="paid", **CHANGED)]))
+    world.turn(world.batch([payment(1, STATUS="void")], 2))
+    assert by_offset(clickhouse) == ["accepted", "conflict", "conflict"]
+    assert clickhouse.value("SELECT count() FROM decisions") == 0
+    assert clickhouse.rows("SELECT status FROM payments") == [("paid",)]
+
+
+MIXED = [
+    payment(1), payment(2), payment(1), payment(2, **CHANGED), payment(3, STATUS="paid"),
+    payment(3, STATUS="void"), payment(4, PAYMENT_AMOUNT="abc"), b"nonsense", payment(5),
+]  # fmt: skip
+EXPECTED = [
+    "accepted", "accepted", "duplicate", "conflict", "accepted", "conflict", "quarantined", "quarantined",
+    "accepted",
+]  # fmt: skip
+VIEWS = (
+    "SELECT outcome, record_id, reasons, offset FROM ledger ORDER BY offset",
+    "SELECT id, payment_amount, status, position FROM payments ORDER BY id, position",
+    "SELECT count(), uniqExact(position) FROM quarantine",
+    "SELECT decision, length(selected), length(known) FROM decisions FINAL",
+)
+
+
+def seen(clickhouse: ClickHouse) -> list[Any]:
+    """What analysts see."""
+    return [clickhouse.rows(sql) for sql in VIEWS]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("insert", range(1, 7))
+def test_a_death_at_any_write_changes_nothing(clickhouse: ClickHouse, insert: int, moment: str) -> None:
+    """The successor is given the same rows and settles them to the same, once, and goes on from there."""
+    world = World(clickhouse).restore()
+    setattr(world.store, moment, insert)
+    with pytest.raises(Died):
+        world.turn(world.batch(MIXED))
+    after = World(clickhouse).restore()
+    after.turn(after.batch(MIXED))
+    after.turn(after.batch([payment(1), payment(2, **CHANGED), payment(6)], len(MIXED)))
+    assert by_offset(clickhouse) == [*EXPECTED, "duplicate", "duplicate", "accepted"]
+    assert clickhouse.value("SELECT count() FROM payments") == 5
+    assert clickhouse.rows("SELECT status FROM payments WHERE id = 'P3'") == [("void",)]
+    assert clickhouse.value("SELECT uniqExact(position) FROM quarantine") == 2
+    assert clickhouse.value("SELECT uniqExact(decision_id) FROM decisions") == 1
+    before = seen(clickhouse)
+    again = World(clickhouse).restore()
+    again.turn(again.batch(MIXED))
+    assert seen(clickhouse) == before
+
+
+def test_a_turn_of_these_rows_has_six_writes(clickhouse: ClickHouse) -> None:
+    """So the deaths above are at every write there is."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch(MIXED))
+    assert world.store.inserts == 6
+    assert by_offset(clickhouse) == EXPECTED
+
+
+def test_a_refused_row_is_found_and_the_others_are_stored(clickhouse: ClickHouse) -> None:
+    """Halving finds the rows that the store refuses; what they would have decided is decided anew."""
+    world = World(clickhouse).restore()
+    writer = world.store._writer
+    insert = writer.insert
+
+    def refusing(table: str, batch: Any) -> None:
+        if table == "payment_versions" and {"P3", "P7"} & set(batch.column("id").to_pylist()):
+            raise Refused("the store answered with code 407", 407)
+        insert(table, batch)
+
+    writer.insert = refusing  # type: ignore[method-assign]
+    world.turn(world.batch([payment(number) for number in range(10)]))
+    assert outcomes(clickhouse) == {"accepted": 8, "quarantined": 2}
+    found = clickhouse.rows("SELECT record_id, reasons FROM quarantine ORDER BY record_id")
+    assert found == [("P3", [Code.STORE_REFUSED.value]), ("P7", [Code.STORE_REFUSED.value])]
+    assert clickhouse.value("SELECT count() FROM payments") == 8
+
+
+def test_a_batch_refused_as_a_whole_is_stored_in_parts(clickhouse: ClickHouse) -> None:
+    """When every part is taken there is nobody to quarantine, and nothing to die of."""
+    world = World(clickhouse).restore()
+    writer = world.store._writer
+    insert = writer.insert
+
+    def refusing(table: str, batch: Any) -> None:
+        if table == "payment_versions" and batch.num_rows > 3:
+            raise Refused("the store answered with code 158", 158)
+        insert(table, batch)
+
+    writer.insert = refusing  # type: ignore[method-assign]
+    world.turn(world.batch([payment(number) for number in range(10)]))
+    assert outcomes(clickhouse) == {"accepted": 10}
+
+
+def test_rows_of_other_homes_are_sent_on_under_their_origin(clickhouse: ClickHouse) -> None:
+    """Judged where their identity lives, once, however often they are sent on; the origin is the key."""
+    world = World(clickhouse, partitions=4).restore()
+    elsewhere = next(n for n in range(100) if home_partition(f"P{n}", 4) == 3)
+    here = next(n for n in range(100) if home_partition(f"P{n}", 4) == 1)
+    world.turn(world.batch([payment(elsewhere), payment(here)], 10, partition=1))
+    world.turn(world.batch([payment(elsewhere)], 12, partition=1))
+    assert outcomes(clickhouse) == {"accepted": 1}
+    first, second = world.published.sent
+    assert (first.partition, second.partition) == (3, 3)
+    world.turn(world.received(first, 0), world.received(first, 1))
+    world.turn(world.received(first, 2), world.received(second, 3))
+    found = clickhouse.rows("SELECT outcome, partition, offset FROM ledger ORDER BY offset")
+    assert found == [("accepted", 1, 10), ("accepted", 1, 11), ("duplicate", 1, 12)]
+    sums = clickhouse.rows("SELECT sum(rows), sum(forwarded) FROM ledger_ranges WHERE partition = 1")
+    assert sums == [(1, 2)]
