@@ -76,5 +76,5 @@ def _missing(verdict: Verdict) -> tuple[str, str]:
             return kind, row.dataset_id
         if kind == "devices":
             name = (row.value or {}).get("device_external_id")
-            return kind, name if isinstance(name, str) else ""
+            return kind, name.strip() if isinstance(name, str) else ""
     return "", ""

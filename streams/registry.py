@@ -96,7 +96,10 @@ class Registry:
         key = device.organization_id, device.external_id
         hash(key)
         if known is not None:
-            self._devices.pop((known["organization_id"], known["external_id"]), None)
+            old = known["organization_id"], known["external_id"]
+            bearer = self._devices.get(old)
+            if bearer is not None and bearer.id == device.id:  # the name may be another's by now
+                del self._devices[old]
         if not value.get("archived"):
             self._devices[key] = device
 

@@ -108,9 +108,10 @@ class Settle(Generic[M]):
                 found = self._find_refused(fact, lease)
                 log.error("store_refused", table=fact.table, rows=len(found), error=str(exc))
                 metrics.STORE_REFUSED.labels(self._topic).inc(len(found))
-                if not found or fact.table == "quarantine_rows":
+                if found and fact.table == "quarantine_rows":
                     raise
-                return found
+                if found:
+                    return found  # without any, only the batch was refused: its parts are stored by now
         return {}
 
     def _find_refused(self, fact: Fact, lease: Lease) -> dict[int, str]:

@@ -144,7 +144,7 @@ class Books:
     # -- waiting and checking
 
     def behind(self, topics: Iterable[str]) -> dict[str, tuple[dict[int, int], dict[int, int]]]:
-        """Topics whose committed offsets are not at the ends, with both; partitions without rows need none."""
+        """Topics whose committed offsets are not at the ends, with both; empty partitions need none."""
         found = {}
         for topic in topics:
             ends, done = self.ends(topic), self.committed(topic)
@@ -153,7 +153,7 @@ class Books:
         return found
 
     def check(self, topic: str) -> list[Received]:
-        """Every received record has one ledger row, and the ranges cover every offset; returns the records."""
+        """Every received record has one ledger row, the ranges cover every offset; returns the records."""
         received = self._check_rows(topic)
         self._check_ranges(topic)
         return received

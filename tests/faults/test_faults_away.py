@@ -1,4 +1,4 @@
-"""The store or the broker is away for longer than every time-out: nothing is lost, and work goes on by itself."""
+"""The store or the broker is away for longer than every time-out: nothing is lost, work goes on by itself."""
 
 import re
 import signal
@@ -46,7 +46,7 @@ def _rows_in(worker: WorkerProcess) -> int:
 
 
 def test_a_store_that_is_away_delays_and_loses_nothing(own_stack: Stack, doomed: World) -> None:
-    """With ClickHouse killed for longer than every time-out workers hold back, stay in the group and go on."""
+    """With ClickHouse away for longer than every time-out workers hold back, stay in the group, go on."""
     in_hand = 2000
     workers = [doomed.start(max_rows_in_hand=in_hand, fetch_rows=500, wait=False) for _ in range(2)]
     for worker in workers:
@@ -59,7 +59,7 @@ def test_a_store_that_is_away_delays_and_loses_nothing(own_stack: Stack, doomed:
         before, memory = [_rows_in(worker) for worker in workers], max(map(resident_mb, workers))
         _send_through(feed, OUTAGE_S)
         assert alive(*workers)
-        # two topics, each with what is in hand, one batch a partition beyond it, and what was settled just then
+        # two topics: what is in hand, one batch a partition beyond it, what was settled just then
         for worker, rows in zip(workers, before, strict=True):
             assert _rows_in(worker) - rows <= 2 * (in_hand + 4 * 500) + in_hand
         assert max(map(resident_mb, workers)) < memory + 200
@@ -91,7 +91,7 @@ def test_a_broker_that_is_away_stops_nobody_for_ever(own_stack: Stack, doomed: W
 
 
 def test_a_zombie_writes_nothing_twice(own_stack: Stack, doomed: World) -> None:
-    """A worker stopped past its session, inserts under way, wakes up after another took over: no row doubles."""
+    """A worker stopped past its session, inserts under way, wakes up after a take-over: no row doubles."""
     zombie = doomed.start(max_rows_in_hand=1000, fetch_rows=200)
     organization = _organization(doomed)
     with Feed(own_stack.endpoints.kafka, doomed.prefix, organization, seed=7, a_second=RATE) as feed:

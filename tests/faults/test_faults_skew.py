@@ -28,7 +28,7 @@ def _assigned(world: World, workers: list[WorkerProcess]) -> bool:
 
 
 def test_idle_partitions_and_a_joining_worker(make_world: MakeWorld) -> None:
-    """Three workers with an idle partition each, then a fourth: every partition goes on, each worker has some."""
+    """Three workers with an idle partition each, then a fourth: every partition goes on, all have some."""
     world = make_world(payment_partitions=PARTITIONS)
     organization = world.sender.organization()
     workers = [world.start(wait=False, insert_limit_s=1) for _ in range(3)]

@@ -57,6 +57,7 @@ class World:
             self.prefix,
             self.endpoints.clickhouse,
             self.database,
+            "sunledger",
             **{**SHORT, **settings},
         )
         self.workers.append(worker)
@@ -65,7 +66,7 @@ class World:
         return worker
 
     def wait_drained(self, topics: Iterable[str], limit_s: float = 150.0) -> None:
-        """Return when everything sent is committed; fails at once when a worker that should run has failed."""
+        """Return when everything sent is committed; fails at once when a worker has failed."""
 
         def done() -> bool:
             for worker in self.workers:

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import boto3
 import orjson
 from botocore.client import Config
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from memory_store import Datasets, MemoryRunStore, numbers
 
 from producers import s3_intake
@@ -153,9 +154,17 @@ class World:
     def _ends(self) -> dict[int, int]:
         """Next offset of every partition."""
         partitions = self._consumer.list_topics(self.topic, 10).topics[self.topic].partitions
-        return {
-            p: self._consumer.get_watermark_offsets(TopicPartition(self.topic, p), 10)[1] for p in partitions
-        }
+        return {number: self._end(number) for number in partitions}
+
+    def _end(self, number: int) -> int:
+        """Next offset of one partition; a fresh topic's leader may take a moment to know it."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return int(self._consumer.get_watermark_offsets(TopicPartition(self.topic, number), 10)[1])
+            except KafkaException as error:
+                if time.monotonic() > deadline or not error.args[0].retriable():
+                    raise
 
     def put(self, data: bytes, name: str = NAME) -> None:
         """Drop a file."""

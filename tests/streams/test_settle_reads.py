@@ -1,0 +1,104 @@
+"""Reads settled against a real store: what ends later is new, the rest is looked up."""
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import ClickHouse
+from tests.streams.world import BASE, ORG, Died, World, by_offset, outcomes
+from tests.support.workers import read
+
+
+def world_of(clickhouse: ClickHouse, partitions: int = 1, onboarded: str | None = None) -> World:
+    """A world of reads with two devices."""
+    world = World(clickhouse, "reads", partitions)
+    for name in ("D1", "D2"):
+        world.registry.apply(
+            "devices",
+            {**BASE, "id": f"dev_{name}", "organization_id": ORG, "external_id": name, "onboarded_at": onboarded},
+        )
+    return world
+
+
+def test_later_reads_are_accepted_without_a_look_up(clickhouse: ClickHouse) -> None:
+    """A turn in which every read ends later than those before it asks the store nothing."""
+    world = world_of(clickhouse).restore()
+
+    def refuse(*args: Any) -> Any:
+        raise AssertionError("the store was asked")
+
+    world.store.read = refuse  # type: ignore[method-assign]
+    world.turn(world.batch([read("D1", 1), read("D1", 2), read("D2", 1)]))
+    assert outcomes(clickhouse) == {"accepted": 3}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_late_reads_are_looked_up(clickhouse: ClickHouse, restart: bool) -> None:
+    """A read that fills a gap is accepted, a re-send is a duplicate, another value is a conflict."""
+    world = world_of(clickhouse).restore()
+    world.turn(world.batch([read("D1", 1), read("D1", 5)]))
+    if restart:
+        world = world_of(clickhouse).restore({0: 2})
+    late = [read("D1", 3), read("D1", 1), read("D1", 5, value=9.0), read("D1", 5, value=9.0), read("D2", 1)]
+    world.turn(world.batch(late, 2))
+    assert by_offset(clickhouse) == [
+        "accepted", "accepted", "accepted", "duplicate", "conflict", "duplicate", "accepted",
+    ]  # fmt: skip
+    assert clickhouse.value("SELECT count() FROM reads") == 4
+
+
+def test_the_same_read_twice_in_one_turn(clickhouse: ClickHouse) -> None:
+    """The second is judged by the first, though nothing is stored yet; other types are other reads."""
+    world = world_of(clickhouse).restore()
+    rows = [read("D1", 1), read("D1", 1), read("D1", 1, value=1.0), read("D1", 1, type="Aggregate")]
+    world.turn(world.batch(rows))
+    assert by_offset(clickhouse) == ["accepted", "duplicate", "conflict", "accepted"]
+
+
+def history(number: int, hours: float, **more: Any) -> dict[str, Any]:
+    """A History read that begins an hour after the one before and lasts some hours."""
+    start = 1_767_225_600 + number * 3600
+    return read("D1", 0, type="History", start=start, end=start + int(hours * 3600), **more)
+
+
+def test_history_reads_may_not_overlap(clickhouse: ClickHouse) -> None:
+    """Neither with stored ones nor within a turn; touching is no overlap, a re-send no fault."""
+    world = world_of(clickhouse, onboarded="2026-02-01T00:00:00.000Z").restore()
+    world.turn(world.batch([history(0, 1), history(1, 1), history(1, 0.5), history(3, 1)]))
+    world.turn(world.batch([history(0, 1), history(0, 2), history(2, 1), history(2, 1, value=7.0)], 4))
+    assert by_offset(clickhouse) == [
+        "accepted", "accepted", "quarantined", "accepted", "duplicate", "quarantined", "accepted", "conflict",
+    ]  # fmt: skip
+    found = clickhouse.rows("SELECT DISTINCT reasons FROM ledger WHERE outcome = 'quarantined'")
+    assert found == [(["history_overlap:start"],)]
+
+
+MIXED = [read("D1", 1), read("D1", 2), read("D1", 1), read("D1", 2, value=1.0), b"[]", read("none", 1)]
+EXPECTED = ["accepted", "accepted", "duplicate", "conflict", "quarantined", "quarantined"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("insert", range(1, 5))
+def test_a_death_at_any_write_changes_nothing(clickhouse: ClickHouse, insert: int, moment: str) -> None:
+    """The successor settles the same rows to the same, once, and goes on from there."""
+    world = world_of(clickhouse).restore()
+    setattr(world.store, moment, insert)
+    with pytest.raises(Died):
+        world.turn(world.batch(MIXED))
+    after = world_of(clickhouse).restore()
+    after.turn(after.batch(MIXED))
+    after.turn(after.batch([read("D1", 1), read("D1", 3)], len(MIXED)))
+    assert by_offset(clickhouse) == [*EXPECTED, "duplicate", "accepted"]
+    assert clickhouse.value("SELECT count() FROM reads") == 3
+    assert clickhouse.value("SELECT uniqExact(position) FROM quarantine") == 2
+
+
+def test_reads_of_other_homes_are_sent_on(clickhouse: ClickHouse) -> None:
+    """All reads of a device are judged in one place, under the position they were received at."""
+    world = world_of(clickhouse, 4).restore()
+    world.turn(*[world.batch([read("D1", 1)], 7, partition=p) for p in range(4)])
+    assert outcomes(clickhouse) == {"accepted": 1}
+    assert len(world.published.sent) == 3
+    world.turn(*[world.received(sent, 8 + n) for n, sent in enumerate(world.published.sent)])
+    assert outcomes(clickhouse) == {"accepted": 1, "duplicate": 3}
+    assert clickhouse.rows("SELECT DISTINCT offset FROM ledger") == [(7,)]
