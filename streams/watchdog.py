@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from streams.metrics import LAG
 from streams.topic_ids import TopicIds, TopicsMissing
 from streams.transport.consumer import BatchConsumer
+from streams.transport.errors import TopicRecreated
 
 log = structlog.get_logger(__name__)
 
@@ -50,11 +51,14 @@ class Watchdog:
         """
         while True:
             await asyncio.sleep(self._every_s)
+            consumer: BatchConsumer = self._app.consumer
             try:
                 await asyncio.to_thread(self._topic_ids.read)
             except TopicsMissing as exc:
                 log.warning("topics_not_checked", error=str(exc))
-            consumer: BatchConsumer = self._app.consumer
+            except TopicRecreated:
+                consumer.disown()  # committed to the new log, its offsets would hide rows from whoever follows
+                raise
             self._check_progress(consumer)
             await self._measure_lag(consumer)
 

@@ -268,6 +268,12 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         self.listener.revoked(self._generation)
         self._new_generation()
 
+    def disown(self) -> None:
+        """End the generation without a commit: its offsets are of a log that is gone."""
+        self.stop_flow()
+        self.listener.revoked(self._generation)
+        self._new_generation()
+
     async def _last_commit(self) -> None:
         """Commit within bounds: the broker may be away, and a thread that crashed answers no more."""
         if self._thread.crashed:

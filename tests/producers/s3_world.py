@@ -162,8 +162,8 @@ class World:
         while True:
             try:
                 return int(self._consumer.get_watermark_offsets(TopicPartition(self.topic, number), 10)[1])
-            except KafkaException as error:
-                if time.monotonic() > deadline or not error.args[0].retriable():
+            except KafkaException:
+                if time.monotonic() > deadline:
                     raise
 
     def put(self, data: bytes, name: str = NAME) -> None:

@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from streams import gates, pipeline, restorers, settle
+from streams import gates, restorers, settle
 from streams.transport.consumer import BatchConsumer
 
 
@@ -26,7 +26,6 @@ def with_a_hole() -> None:
 
 FAULTS: dict[str, Any] = {
     "agent": lambda: setattr(gates.Gates, "wait", fail),
-    "prepare": lambda: setattr(pipeline.Pipeline, "_count", fail),
     "settle": lambda: setattr(settle.Settle, "__call__", fail),
     "restore": lambda: setattr(restorers.Restorer, "__call__", fail),
     "hole": with_a_hole,

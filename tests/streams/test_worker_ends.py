@@ -66,7 +66,7 @@ def test_an_idle_worker_can_be_followed(start_worker: StartWorker) -> None:
     start_worker()
 
 
-@pytest.mark.parametrize("fault", ["agent", "prepare", "settle", "restore", "hole"])
+@pytest.mark.parametrize("fault", ["agent", "settle", "restore", "hole"])
 def test_anything_unexpected_ends_the_worker(
     start_worker: StartWorker, sender: Sender, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:  # fmt: skip
