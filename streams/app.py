@@ -18,7 +18,13 @@ FAR_BEYOND_ANY_OUTAGE_S = 86_400.0
 their own, and liveness is the watchdog's."""
 
 
-def make_app(config: WorkerConfig, listener: Listener, compacted: frozenset[str], folder: Path) -> faust.App:
+def make_app(
+    config: WorkerConfig,
+    listener: Listener,
+    compacted: frozenset[str],
+    folder: Path,
+    log_id: Callable[[str], str] = lambda topic: "",
+) -> faust.App:
     """A Faust app on the batch transport.
 
     Its web server stays off: it would listen on every address with routes of its own. Faust wants a
@@ -53,6 +59,7 @@ def make_app(config: WorkerConfig, listener: Listener, compacted: frozenset[str]
         listener=listener,
         compacted=compacted,
         hand_over_s=config.rebalance_timeout_s / 2,
+        log_id=log_id,
     )
     return app
 

@@ -51,6 +51,10 @@ class TopicIds:
                 raise PartitionsAdded(name, self._partitions[name], count)
         return dict(self._known)
 
+    def id_of(self, name: str) -> str:
+        """Topic id at the first `read`; empty for a topic that is not looked after."""
+        return self._known.get(name, "")
+
     def partitions(self, name: str) -> int:
         """Number of partitions at the first `read`; the worker's index was restored for that number."""
         return self._partitions[name]

@@ -11,7 +11,6 @@ from aiokafka.errors import KafkaError
 from streams.metrics import LAG
 from streams.topic_ids import TopicIds, TopicsMissing
 from streams.transport.consumer import BatchConsumer
-from streams.transport.errors import TopicRecreated
 
 log = structlog.get_logger(__name__)
 
@@ -52,15 +51,20 @@ class Watchdog:
         while True:
             await asyncio.sleep(self._every_s)
             consumer: BatchConsumer = self._app.consumer
-            try:
-                await asyncio.to_thread(self._topic_ids.read)
-            except TopicsMissing as exc:
-                log.warning("topics_not_checked", error=str(exc))
-            except TopicRecreated:
-                consumer.disown()  # committed to the new log, its offsets would hide rows from whoever follows
-                raise
+            await self.check_topics()
             self._check_progress(consumer)
             await self._measure_lag(consumer)
+
+    async def check_topics(self) -> None:
+        """Compare the topics' ids with those at the start.
+
+        Raises:
+            TopicRecreated: one was made anew: its offsets begin again, under the positions known so far.
+        """
+        try:
+            await asyncio.to_thread(self._topic_ids.read)
+        except TopicsMissing as exc:
+            log.warning("topics_not_checked", error=str(exc))
 
     def _check_progress(self, consumer: BatchConsumer) -> None:
         now = time.monotonic()

@@ -143,6 +143,9 @@ class Worker:
         except SystemExit as exc:
             log.info("worker_ended", code=exc.code)
             return not exc.code
+        except Exception as exc:  # noqa: BLE001 - told by kind and place, and by the exit code
+            self._note_failure(exc)
+            return False
         finally:
             self._close()
         return True
@@ -162,7 +165,7 @@ class Worker:
         self.gates = Gates(
             {topic: self._restore_of(topic) for topic in self._lines}, config.insert_limit_s, self.fatal
         )
-        app = make_app(config, self.gates, frozenset(registry_topics), folder)
+        app = make_app(config, self.gates, frozenset(registry_topics), folder, self.topic_ids.id_of)
         handlers: dict[tuple[str, ...], Handle] = {(topic,): self._hand_to(topic) for topic in self._lines}
         handlers[tuple(registry_topics)] = self._write_dimensions
         add_agents(app, handlers, self.fatal)
@@ -185,6 +188,7 @@ class Worker:
     def _restore_of(self, topic: str) -> Any:
         async def run(generation: int, partitions: Any) -> None:
             consumer = consumer_of(self.app)
+            await self.watchdog.check_topics()  # deleting a topic makes its group join anew
             await self._lines[topic].pipeline.restore(lambda: consumer.generation == generation, partitions)
 
         return run
@@ -244,16 +248,18 @@ class Worker:
 
         Only the kind and the place are logged: a message may quote a row.
         """
-        if self._failure is not None:
-            return
+        if self._failure is None:
+            self._note_failure(exc)
+            # stopping the app alone would leave Faust's runner waiting for ever, and the process with it
+            self._stopping = asyncio.ensure_future((self._runner or self.app).stop())
+
+    def _note_failure(self, exc: BaseException) -> None:
         self._failure = exc
         place = exc.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
         where = f"{place.tb_frame.f_code.co_filename.rsplit('/', 2)[-1]}:{place.tb_lineno}" if place else "?"
         log.critical("worker_failed", error=type(exc).__name__, where=where)
-        # stopping the app alone would leave Faust's runner waiting for ever, and the process with it
-        self._stopping = asyncio.ensure_future((self._runner or self.app).stop())
 
     def _close(self) -> None:
         for line in self._lines.values():

@@ -21,6 +21,7 @@ def configure(level: str, form: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _no_messages_of_exceptions,
         _exception_place,
     ]
     renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer()
@@ -42,6 +43,16 @@ def configure(level: str, form: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _no_messages_of_exceptions(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """mode writes `reason=<repr of an exception>` into its lines: the repr is cut off."""
+    text = event.get("event")
+    if isinstance(text, str) and text.startswith("[^"):
+        for mark in ("reason=", "Error: ", "raised: ", "exception: "):
+            text = text.split(mark)[0]
+        event["event"] = text
+    return event
 
 
 def _exception_place(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -61,11 +61,13 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         listener: told about assignments and losses.
         compacted: full names of topics in which holes are normal.
         hand_over_s: longest wait for batches in hand before partitions are given up (seconds).
+        log_id: a topic's id, noted in commits: a topic that is made anew has another one.
     """
 
     listener: Listener = NobodyListens()
     compacted: frozenset[str] = frozenset()
     hand_over_s: float = 20.0
+    log_id: Callable[[str], str] = staticmethod(lambda topic: "")
 
     _thread: BatchConsumerThread
 
@@ -242,6 +244,10 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         await self._thread.seek_all(
             {TopicPartition(tp.topic, tp.partition): max(s.offset, s.log_start) for tp, s in starts.items()}
         )
+        # the former owner's note is used up: whoever follows a death of this one must wait
+        used = {TopicPartition(*tp): start.offset for tp, start in starts.items() if start.released}
+        if used:
+            await self._thread.commit_offsets(used, released=False)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Faust seeks only where there is something to seek; the listener hears of nothing, too."""
@@ -265,12 +271,6 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         except TimeoutError:
             log.warning("handed_over_with_batches_in_hand", batches=len(self._in_hand))
         await self._last_commit()
-        self.listener.revoked(self._generation)
-        self._new_generation()
-
-    def disown(self) -> None:
-        """End the generation without a commit: its offsets are of a log that is gone."""
-        self.stop_flow()
         self.listener.revoked(self._generation)
         self._new_generation()
 

@@ -1,6 +1,6 @@
 """Faust's view of the batch transport: a transport class, a topic and a stream of batches."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import faust
@@ -31,10 +31,15 @@ class BatchTransport(Transport):  # type: ignore[misc]
         listener: Listener | None = None,
         compacted: frozenset[str] = frozenset(),
         hand_over_s: float = 20.0,
+        log_id: Callable[[str], str] = lambda topic: "",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        settings: dict[str, Any] = {"compacted": compacted, "hand_over_s": hand_over_s}
+        settings: dict[str, Any] = {
+            "compacted": compacted,
+            "hand_over_s": hand_over_s,
+            "log_id": staticmethod(log_id),
+        }
         if listener is not None:
             settings["listener"] = listener
         # Faust instantiates the class itself, so what it needs is set on a class of this transport

@@ -13,7 +13,18 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 log = structlog.get_logger(__name__)
 
 RELEASED = "released"
-"""Commit metadata of a worker that gave the partition up in good order, with nothing in hand."""
+"""Noted in the commit of a worker that gave the partition up in good order, with nothing in hand."""
+
+
+def commit_note(released: bool, log_id: str) -> str:
+    """Metadata of a commit: whether the partition was released, and of which log the offset is."""
+    return f"{RELEASED if released else ''}:{log_id}"
+
+
+def read_note(metadata: str) -> tuple[bool, str]:
+    """Whether the partition was released, and the log's id; empty when somebody else committed."""
+    note, _, log_id = metadata.partition(":")
+    return note == RELEASED, log_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +95,17 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         starts = {}
         for tp in tps:
             commit = commits.get(tp)
-            committed = commit.offset if commit is not None and commit.offset >= 0 else None
+            released, log_id = read_note(commit.metadata if commit is not None else "")
+            # an offset of a log that was deleted says nothing about the one of the same name
+            mine = (
+                commit is not None and commit.offset >= 0 and log_id in ("", self.consumer.log_id(tp.topic))
+            )
             starts[tp] = Start(
-                offset=first[tp] if committed is None else committed,
-                committed=committed,
+                offset=commit.offset if mine else first[tp],
+                committed=commit.offset if mine else None,
                 log_start=first[tp],
                 log_end=last[tp],
-                released=commit is not None and commit.metadata == RELEASED,
+                released=released,
             )
         return starts
 
@@ -111,9 +126,12 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def _commit_offsets(self, offsets: dict[TopicPartition, int], released: bool) -> bool:
         consumer = self._ensure_consumer()
-        note = RELEASED if released else ""
         assigned = consumer.assignment()
-        mine = {tp: OffsetAndMetadata(offset, note) for tp, offset in offsets.items() if tp in assigned}
+        mine = {
+            tp: OffsetAndMetadata(offset, commit_note(released, self.consumer.log_id(tp.topic)))
+            for tp, offset in offsets.items()
+            if tp in assigned
+        }
         if not mine:
             return False
         try:

@@ -39,9 +39,7 @@ def test_the_index_knows_what_was_added_and_nothing_else(steps: list, merge_at: 
                 )
     finally:
         module.MERGE_AT = before
-    asked = [
-        (home, identity) for home in range(5) for identity in [*range(7), *range(2**64 - 4, 2**64)]
-    ]
+    asked = [(home, identity) for home in range(5) for identity in [*range(7), *range(2**64 - 4, 2**64)]]
     known = index.known(np.array([a[0] for a in asked], np.uint32), u64([a[1] for a in asked]))
     assert known.tolist() == [place in model for place in asked]
     for home, identity in asked:

@@ -87,7 +87,8 @@ def test_matches_follow_scope_and_validity() -> None:
         }  # fmt: skip
         registry.apply("connections", connection)
     registry.apply(
-        "datasets", {**BASE, "id": "ds", "organization_id": ORG, "project_ids": ["prj_2"], "target": "project"}
+        "datasets",
+        {**BASE, "id": "ds", "organization_id": ORG, "project_ids": ["prj_2"], "target": "project"},
     )
     moment = 1_767_225_600_000  # 2026-01-01, when the second one has ended
     assert registry.match(ORG, None, ("M1",), moment) == ("con_1", "matched")

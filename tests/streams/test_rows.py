@@ -52,7 +52,14 @@ def test_an_origin_signed_by_a_worker_is_the_position() -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    [b"77", b"77:", b"78:" + SIGNER.sign(77).split(b":")[1], OriginSigner(b"other").sign(77), b"-1:x", b"\xff"],
+    [
+        b"77",
+        b"77:",
+        b"78:" + SIGNER.sign(77).split(b":")[1],
+        OriginSigner(b"other").sign(77),
+        b"-1:x",
+        b"\xff",
+    ],
 )
 def test_a_forged_origin_is_refused(origin: bytes) -> None:
     """No publisher can pass a row off as another's: the position stays that of the record."""

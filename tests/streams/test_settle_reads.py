@@ -15,7 +15,13 @@ def world_of(clickhouse: ClickHouse, partitions: int = 1, onboarded: str | None 
     for name in ("D1", "D2"):
         world.registry.apply(
             "devices",
-            {**BASE, "id": f"dev_{name}", "organization_id": ORG, "external_id": name, "onboarded_at": onboarded},
+            {
+                **BASE,
+                "id": f"dev_{name}",
+                "organization_id": ORG,
+                "external_id": name,
+                "onboarded_at": onboarded,
+            },
         )
     return world
 

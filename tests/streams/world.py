@@ -132,9 +132,7 @@ class World:
 
     def received(self, given: Record, offset: int) -> Any:
         """A batch of one published record, as its partition's owner fetches it."""
-        return batch_of(
-            [record(offset, given.value, list(given.headers))], self.topic, given.partition or 0
-        )
+        return batch_of([record(offset, given.value, list(given.headers))], self.topic, given.partition or 0)
 
 
 def home_partition(record_id: str, partitions: int) -> int:

@@ -32,6 +32,7 @@ class Topic:
         self.name = f"x{secrets.token_hex(4)}.rows"
         self.group = f"g-{self.name}"
         self.sent = 0
+        self.log_id = ""
         self.admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
         self.create(partitions, **config)
 
@@ -168,7 +169,11 @@ class Rig:
                "rebalance_timeout_s": 10.0, **config},
         )  # fmt: skip
         self.app: faust.App = make_app(
-            settings, self.heard, frozenset({topic.name}) if compacted else frozenset(), Path(mkdtemp())
+            settings,
+            self.heard,
+            frozenset({topic.name}) if compacted else frozenset(),
+            Path(mkdtemp()),
+            lambda name: topic.log_id,
         )
         if agent:
             add_agents(self.app, {(topic.name,): handle or self._take}, self.failures.append)

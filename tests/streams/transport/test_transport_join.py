@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streams.transport import Batch
-from streams.transport.thread import RELEASED
+from streams.transport.thread import commit_note
 from tests.streams.transport.rig import Rig, Topic, running, until
 
 
@@ -90,7 +90,7 @@ async def test_handing_over_finishes_what_is_in_hand(topic: Topic) -> None:
     async with running(rig):
         await until(lambda: judged)
     assert [batch.first_offset for batch in judged] == [0]
-    assert await topic.commits() == {0: (10, RELEASED)}
+    assert await topic.commits() == {0: (10, commit_note(True, ""))}
     async with running(Rig(topic)) as after:
         await after.got(40)
     assert after.heard.starts[0].released
@@ -106,7 +106,7 @@ async def test_a_worker_that_could_not_finish_says_so(topic: Topic) -> None:
         rig.consumer.hand_over_s = 0.2
         topic.send(range(10, 20))
         await rig.got(20)
-    assert await topic.commits() == {0: (10, "")}
+    assert await topic.commits() == {0: (10, commit_note(False, ""))}
     async with running(Rig(topic)) as after:
         await after.got(10)
     assert not after.heard.starts[0].released
@@ -118,7 +118,7 @@ async def test_an_idle_worker_releases_its_partitions(make_topic: Callable[..., 
     topic = make_topic(2)
     async with running(Rig(topic)):
         pass
-    assert await topic.commits() == {0: (0, RELEASED), 1: (0, RELEASED)}
+    assert await topic.commits() == dict.fromkeys((0, 1), (0, commit_note(True, "")))
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
@@ -129,3 +129,18 @@ async def test_compressed_records_are_read(topic: Topic, codec: str) -> None:
         await rig.got(1000)
         await until(lambda: topic.committed() == {0: 1000})
     assert rig.values == list(range(1000))
+
+
+async def test_commits_of_a_deleted_topic_are_not_of_the_new_one(topic: Topic) -> None:
+    """A worker that hands over while its topic is made anew commits old offsets to the new log."""
+    topic.send(range(10))
+    topic.log_id = "before"
+    async with running(Rig(topic)) as old:
+        await old.got(10)
+    assert topic.committed() == {0: 10}
+    topic.log_id = "after"
+    async with running(Rig(topic)) as new:
+        await new.got(10)
+    assert new.heard.starts[0].committed is None
+    assert new.values == list(range(10))
+    assert await topic.commits() == {0: (10, commit_note(True, "after"))}
