@@ -68,8 +68,12 @@ def test_an_idle_worker_can_be_followed(start_worker: StartWorker) -> None:
 
 @pytest.mark.parametrize("fault", ["agent", "settle", "restore", "hole"])
 def test_anything_unexpected_ends_the_worker(
-    start_worker: StartWorker, sender: Sender, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:  # fmt: skip
+    start_worker: StartWorker,
+    sender: Sender,
+    clickhouse: ClickHouse,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
     """An exception nobody expected, in any step, is a non-zero exit; the next worker has every row."""
     organization = sender.organization()
     sender.payments([payment(number) for number in range(40)], organization)

@@ -216,7 +216,7 @@ class Rig:
 async def until(condition: Callable[[], Any], what: str = "condition", limit_s: float = LIMIT_S) -> Any:
     """The first true value of a condition, which may block for a moment."""
     async with asyncio.timeout(limit_s):
-        while not (found := await asyncio.to_thread(condition)):
+        while not (found := await asyncio.to_thread(condition)):  # noqa: ASYNC110 - looks at the broker
             await asyncio.sleep(0.02)
     return found
 
