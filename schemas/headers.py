@@ -22,9 +22,9 @@ SEALED: Final = "sealed"
 UNREADABLE: Final = "unreadable"
 """Reason code set by a reader for a row it could not parse; the value is empty, the text in `sealed`."""
 ORIGIN: Final = "origin"
-"""Position of the record this one was forwarded from (decimal text); it stays the row's key."""
+"""Position of the record this one was forwarded from, signed by a worker; it stays the row's key."""
 REPLAY_OF: Final = "replay_of"
-"""Position of the quarantined record this one replays (decimal text)."""
+"""Position of the quarantined record this one replays, signed by a worker."""
 
 ALL: Final = frozenset(
     {

@@ -8,7 +8,6 @@ trying all telephone numbers.
 
 import hashlib
 import hmac
-import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
@@ -27,7 +26,42 @@ MIN_SECRET_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
 _SEAL_PREFIX: Final = "v1."
 _KNOWN_KEYS: Final = NAMES | {CUSTOM}
-_GAPS: Final = re.compile(r"[\s_\-]+")
+
+
+def _squeezed(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
+
+
+_BY_SQUEEZED: Final = {_squeezed(name): BY_NAME[name] for name in PERSONAL} | {
+    _squeezed(alias): BY_NAME[name] for alias, name in ALIASES.items() if name in PERSONAL
+}
+_WORDS: Final = (
+    "name",
+    "phone",
+    "mobile",
+    "msisdn",
+    "whatsapp",
+    "mail",
+    "address",
+    "agent",
+    "note",
+    "comment",
+    "location",
+    "contact",
+    "passport",
+    "birth",
+)
+"""Words that make an unknown column personal: one pseudonym too many harms less than one too few."""
+
+
+def _sounds_personal(key: str) -> Field | None:
+    """The personal field that an unknown column's name stands for, None for none."""
+    if key in NAMES:
+        return None
+    squeezed = _squeezed(key)
+    if squeezed in _BY_SQUEEZED:
+        return _BY_SQUEEZED[squeezed]
+    return BY_NAME["NOTES"] if any(word in squeezed for word in _WORDS) else None
 
 
 class SealBroken(ValueError):
@@ -100,11 +134,17 @@ class Pseudonymizer:
         return replaced
 
     def _protect_unknown(self, organization_id: str, row: dict[str, Any], replaced: dict[str, str]) -> None:
-        """Replace the values of columns that are personal fields by another spelling."""
-        for key in [key for key in row if key not in PERSONAL]:
-            field = BY_NAME.get(ALIASES.get(key) or _GAPS.sub("_", key.strip()).upper())
-            if field is not None and field.personal:
-                self._replace(organization_id, row, key, field, replaced)
+        """Replace the values of columns that are, or sound like, personal fields by another spelling.
+
+        What is no text or number in an unknown column is replaced whole: nobody looks inside it.
+        """
+        for key, value in list(row.items()):
+            if key not in PERSONAL and key != CUSTOM:
+                field = _sounds_personal(key)
+                if field is None and key not in NAMES and isinstance(value, dict | list):
+                    field = BY_NAME["NOTES"]
+                if field is not None:
+                    self._replace(organization_id, row, key, field, replaced)
 
     def _replace(
         self, organization_id: str, row: dict[str, Any], key: str, field: Field, replaced: dict[str, str]

@@ -73,7 +73,7 @@ QUARANTINE: Final = TopicSpec(
     1,
     30 * DAY_MS,
     False,
-    "What was refused: reasons and lineage, for alerts and outside tools; the sealed original is in ClickHouse.",
+    "What was refused, why and where from, for alerts; the sealed original is in ClickHouse.",
 )
 REGISTRY: Final[dict[str, TopicSpec]] = {
     kind: TopicSpec(

@@ -8,6 +8,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.identity import position
 from sinks.arrow_results import arrow_table
+from sinks.chunks import chunks
 
 _FACTS: Final = ("payment_versions", "read_versions", "quarantine_rows")
 
@@ -46,10 +47,11 @@ def ledger_outcomes(client: Client, topic: str, first_position: int, last_positi
 
 def ledger_outcomes_of(client: Client, topic: str, positions: Iterable[int]) -> dict[int, str]:
     """First-stored outcome of the given positions (origin positions of forwarded rows)."""
-    wanted = list(positions)
-    if not wanted:
-        return {}
-    return _outcomes(client, "position IN {positions:Array(UInt64)}", {"topic": topic, "positions": wanted})
+    found: dict[int, str] = {}
+    for wanted in chunks(positions):
+        parameters = {"topic": topic, "positions": wanted}
+        found.update(_outcomes(client, "position IN {positions:Array(UInt64)}", parameters))
+    return found
 
 
 def _outcomes(client: Client, condition: str, parameters: dict[str, Any]) -> dict[int, str]:
@@ -95,11 +97,11 @@ def orphans_of(
     client: Client, topic: str, positions: Iterable[int], tables: Sequence[str] = _FACTS
 ) -> dict[int, Orphan]:
     """The same for given positions (origin positions of forwarded rows)."""
-    wanted = list(positions)
-    if not wanted:
-        return {}
-    parameters = {"topic": topic, "positions": wanted}
-    return _orphans(client, "position IN {positions:Array(UInt64)}", parameters, tables)
+    found: dict[int, Orphan] = {}
+    for wanted in chunks(positions):
+        parameters = {"topic": topic, "positions": wanted}
+        found.update(_orphans(client, "position IN {positions:Array(UInt64)}", parameters, tables))
+    return found
 
 
 def _orphans(

@@ -21,7 +21,8 @@ SELECT
         argMaxIf(reasons, position, replay_of IS NOT NULL),
         argMin(reasons, position)) AS current_reasons
 FROM ledger
-WHERE dataset_id = {dataset:String} AND source_ref IN {refs:Array(String)}
+WHERE organization_id = {organization:String} AND dataset_id = {dataset:String}
+    AND source_ref IN {refs:Array(String)}
 GROUP BY source_ref, line, if(line = 0, position, 0)
 """
 """Outcome of each received row: a redelivery of a line is no received row, so its first record speaks;
@@ -48,27 +49,31 @@ _LEDGER_COLUMNS: Final = (
 )
 
 
-def outcome_counts(client: Client, dataset_id: str, source_refs: Sequence[str]) -> dict[str, int]:
+def outcome_counts(
+    client: Client, organization_id: str, dataset_id: str, source_refs: Sequence[str]
+) -> dict[str, int]:
     """Received rows of one dataset's files or requests, by current outcome.
 
     Keys: `received` and the four outcomes, which add up to it.
     """
     rows = client.query(
         f"SELECT current, count() FROM ({_CURRENT}) GROUP BY current",
-        parameters={"dataset": dataset_id, "refs": list(source_refs)},
+        parameters={"organization": organization_id, "dataset": dataset_id, "refs": list(source_refs)},
     ).result_rows
     found = dict(rows)
     counts = {outcome: int(found.get(outcome, 0)) for outcome in _OUTCOMES}
     return {"received": sum(counts.values()), **counts}
 
 
-def reason_counts(client: Client, dataset_id: str, source_refs: Sequence[str]) -> dict[str, int]:
+def reason_counts(
+    client: Client, organization_id: str, dataset_id: str, source_refs: Sequence[str]
+) -> dict[str, int]:
     """How many received rows are quarantined for each reason; a row may have several."""
     rows = client.query(
         "SELECT reason, count() FROM"
         f" (SELECT arrayJoin(current_reasons) AS reason FROM ({_CURRENT}) WHERE current = 'quarantined')"
         " GROUP BY reason ORDER BY count() DESC, reason",
-        parameters={"dataset": dataset_id, "refs": list(source_refs)},
+        parameters={"organization": organization_id, "dataset": dataset_id, "refs": list(source_refs)},
     ).result_rows
     return {row[0]: int(row[1]) for row in rows}
 

@@ -6,6 +6,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 from sinks.arrow_results import arrow_table
+from sinks.chunks import AT_ONCE, chunks
 from sinks.tables import SCHEMAS
 
 
@@ -21,14 +22,15 @@ def stored_reads(
     client: Client, identities: Iterable[int], device_ids: Iterable[str] | None = None
 ) -> list[dict[str, Any]]:
     """All stored versions of reads, by identity and position; naming the devices makes it cheaper."""
-    if device_ids is None:
+    devices = sorted(set(device_ids or ()))
+    if not devices or len(devices) > AT_ONCE // 2:
         return _versions(client, "read_versions", identities, "")
     return _versions(
         client,
         "read_versions",
         identities,
         " AND device_id IN {devices:Array(String)}",
-        {"devices": sorted(set(device_ids))},
+        {"devices": devices},
     )
 
 
@@ -39,15 +41,14 @@ def _versions(
     condition: str,
     parameters: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    wanted = sorted(set(identities))
-    if not wanted:
-        return []
-    found = arrow_table(
-        client,
-        f"SELECT {', '.join(SCHEMAS[table].names)} FROM {table}"
-        f" WHERE identity IN {{identities:Array(UInt64)}}{condition}"
-        " ORDER BY identity, position, stored_at LIMIT 1 BY identity, content_hash",
-        {"identities": wanted, **(parameters or {})},
-    )
-    rows: list[dict[str, Any]] = found.cast(SCHEMAS[table]).to_pylist(maps_as_pydicts="strict")
+    rows: list[dict[str, Any]] = []
+    for wanted in chunks(sorted(set(identities))):
+        found = arrow_table(
+            client,
+            f"SELECT {', '.join(SCHEMAS[table].names)} FROM {table}"
+            f" WHERE identity IN {{identities:Array(UInt64)}}{condition}"
+            " ORDER BY identity, position, stored_at LIMIT 1 BY identity, content_hash",
+            {"identities": wanted, **(parameters or {})},
+        )
+        rows += found.cast(SCHEMAS[table]).to_pylist(maps_as_pydicts="strict")
     return rows

@@ -34,8 +34,9 @@ def curable_rows(client: Client, limit: int) -> list[WaitingRow]:
                     SELECT organization_id, argMax(external_id, version) FROM device_versions
                     GROUP BY organization_id, id HAVING NOT argMax(archived, version)))
         )
-        AND (topic, position) NOT IN (
-            SELECT topic, assumeNotNull(replay_of) FROM ledger_rows WHERE replay_of IS NOT NULL)
+        AND (organization_id, topic, position) NOT IN (
+            SELECT organization_id, topic, assumeNotNull(replay_of)
+            FROM ledger_rows WHERE replay_of IS NOT NULL)
         GROUP BY topic, position, organization_id, missing_kind
         ORDER BY position
         LIMIT {limit:UInt32}

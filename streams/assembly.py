@@ -77,6 +77,11 @@ class Assembly:
         """Whether some store is being waited for."""
         return any(store.waiting for store in self._stores)
 
+    def abandon(self) -> None:
+        """The process ends: nothing is waited for any more."""
+        for store in self._stores:
+            store.abandon()
+
     def payments(self, epoch: int) -> TopicLine:
         """The line of the payments topic."""
         topic, index = self._name(PAYMENTS), PaymentIndex()

@@ -44,7 +44,9 @@ class Outlet:
             given = [(n, v) for n, v in row.record.headers if n not in (headers.ORIGIN, headers.RECEIVED_AT)]
             received = datetime.fromtimestamp(row.received_ms / 1000, UTC).isoformat(timespec="milliseconds")
             given.append((headers.RECEIVED_AT, received.encode()))
-            given.append((headers.ORIGIN, self._signer.sign(row.position)))
+            given.append(
+                (headers.ORIGIN, self._signer.sign(headers.ORIGIN, row.organization_id, row.position))
+            )
             value = row.record.value or b""
             records.append(Record(topic, key.encode(), value, given, partition_of(key, partitions)))
         self._send(records, lease)

@@ -141,7 +141,7 @@ class DecidePayments:
         for fields in stored:
             versions[fields["identity"]].append(Version(fields["content_hash"], fields["position"], fields))
         for identity in load:
-            found = sorted(versions[identity], key=_by_position)
+            found = sorted(versions[identity], key=_first_accepted)
             aliases = {v.content for v in known[identity].versions} - {v.content for v in found}
             known[identity] = Identity(found, aliases, decisions.get(identity))
 
@@ -213,6 +213,11 @@ def _repeated(identities: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     _, inverse, counts = np.unique(identities, return_inverse=True, return_counts=True)
     repeated: npt.NDArray[np.bool_] = counts[inverse] > 1
     return repeated
+
+
+def _first_accepted(version: Version) -> tuple[bool, int]:
+    """The accepted version first: a forwarded row's origin may lie behind positions of its home."""
+    return (version.fields or {}).get("outcome") != Outcome.ACCEPTED, version.position
 
 
 def _by_position(version: Version | Key) -> int:

@@ -17,6 +17,7 @@ from schemas.identity import split_position
 from schemas.personal import SealBroken, Sealer
 from sinks.waiting import WaitingRow, curable_rows
 from streams.metrics import REQUEUED
+from streams.rows import OriginSigner
 from streams.store import Always, Store
 
 log = structlog.get_logger(__name__)
@@ -34,10 +35,18 @@ class Requeue:
         mine: whether this worker is the one that sweeps.
     """
 
-    def __init__(self, store: Store, publisher: Publisher, sealer: Sealer, mine: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        sealer: Sealer,
+        signer: OriginSigner,
+        mine: Callable[[], bool],
+    ) -> None:
         self._store = store
         self._publisher = publisher
         self._sealer = sealer
+        self._signer = signer
         self._mine = mine
         self._sent: set[tuple[str, int]] = set()
 
@@ -84,7 +93,9 @@ class Requeue:
             for name, value in original["headers"].items()
             if value is not None and name not in (headers.ORIGIN, headers.REPLAY_OF)
         ]
-        given.append((headers.REPLAY_OF, str(row.position).encode()))
+        given.append(
+            (headers.REPLAY_OF, self._signer.sign(headers.REPLAY_OF, row.organization_id, row.position))
+        )
         _, partition, _ = split_position(row.position)
         key = b64decode(original["key"]) if original["key"] else b""
         return Record(row.topic, key, b64decode(original["value"] or ""), given, partition)

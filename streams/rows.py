@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from schemas import headers
-from schemas.identity import position
+from schemas.identity import netstrings, position
 from schemas.outcomes import Code, reason
 from streams.transport.batch import Batch, Record
 
@@ -23,23 +23,28 @@ _LATEST_MS: Final = 10_413_792_000_000  # 2300
 
 
 class OriginSigner:
-    """Signs the origin of forwarded records, so that no publisher can pass a row off as another's."""
+    """Signs positions in headers: no publisher can pass a row off as another's, or as its replay."""
 
     def __init__(self, secret: bytes) -> None:
         self._key = hmac.digest(secret, b"origin:v1", "sha256")
 
-    def sign(self, origin: int) -> bytes:
-        """Header value: the position in decimal and its code."""
-        return b"%d:%s" % (origin, self._mac(b"%d" % origin))
+    def sign(self, name: str, organization_id: str, at: int) -> bytes:
+        """Value of the header `name` of an organisation's record: the position in decimal and its code."""
+        return b"%d:%s" % (at, self._mac(name, organization_id, b"%d" % at))
 
-    def open(self, value: bytes) -> int | None:
-        """The position, or None when the code is wrong."""
+    def open(self, name: str, organization_id: str, value: bytes) -> int:
+        """The position.
+
+        Raises:
+            ValueError: it was not signed by a worker for this header and organisation.
+        """
         digits, _, mac = value.partition(b":")
-        if not digits.isdigit() or not hmac.compare_digest(self._mac(digits), mac):
-            return None
+        if not digits.isdigit() or not hmac.compare_digest(self._mac(name, organization_id, digits), mac):
+            raise ValueError(f"{name} is not signed by a worker")
         return int(digits)
 
-    def _mac(self, digits: bytes) -> bytes:
+    def _mac(self, name: str, organization_id: str, at: bytes) -> bytes:
+        digits = f"{name}:{netstrings(organization_id)}:".encode() + at
         return hmac.digest(self._key, digits, hashlib.sha256).hex()[: 2 * ORIGIN_MAC_BYTES].encode()
 
 
@@ -127,19 +132,13 @@ class RowReader:
         if received := get(headers.RECEIVED_AT):
             row.received_ms = _utc_ms(received)
         if replay := get(headers.REPLAY_OF):
-            row.replay_of = _position(replay)
+            row.replay_of = self._signer.open(headers.REPLAY_OF, row.organization_id, replay)
         if origin := get(headers.ORIGIN):
-            self._origin(row, origin)
+            row.position = self._signer.open(headers.ORIGIN, row.organization_id, origin)
+            row.forwarded = True
         if unreadable := get(headers.UNREADABLE):
             row.reasons.append(reason(_code(unreadable)))
             row.value = None
-
-    def _origin(self, row: Row, origin: bytes) -> None:
-        opened = self._signer.open(origin)
-        if opened is None:
-            raise ValueError("origin is not signed by a worker")
-        row.position = opened
-        row.forwarded = True
 
 
 _KNOWN: Final = headers.ALL - {headers.SEALED}
@@ -157,13 +156,6 @@ def _json_object(value: bytes | None) -> dict[str, Any] | Code:
     except (orjson.JSONDecodeError, RecursionError):
         return Code.NOT_JSON
     return loaded if isinstance(loaded, dict) else Code.NOT_OBJECT
-
-
-def _position(value: bytes) -> int:
-    position_ = int(value)
-    if not 0 <= position_ < 1 << 64:
-        raise ValueError("no position")
-    return position_
 
 
 def _line(value: bytes) -> int:

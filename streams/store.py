@@ -89,6 +89,8 @@ class Store:
         pause = FIRST_PAUSE_S
         while True:
             lease.renew()
+            if self._pause.is_set():
+                raise Abandoned
             try:
                 result = act()
                 self.waiting = False
@@ -108,6 +110,10 @@ class Store:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    def abandon(self) -> None:
+        """The process ends: whoever waits for the store is told, from now on. From any thread."""
+        self._pause.set()
 
     def close(self) -> None:
         """Close the connections of the calling thread."""

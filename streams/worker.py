@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,9 @@ from streams.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
+CATCH_UP_S = 5.0
+"""Seconds for which the registry topics' end is waited for before it is asked for anew."""
+
 
 class Worker:
     """One worker process. Made before the event loop of Faust runs; `run` blocks until it ends."""
@@ -66,9 +70,13 @@ class Worker:
             self.topic_ids.partitions,
             self._lease,
         )
-        self._requeue = Requeue(self._assembly.store("requeue"), self._publisher, sealer, self._sweeps)
+        self._requeue = Requeue(
+            self._assembly.store("requeue"), self._publisher, sealer, signer, self._sweeps
+        )
         self._lines: dict[str, TopicLine] = {}
         self._failure: BaseException | None = None
+        self._ending = threading.Event()
+        self._alone = asyncio.Lock()
         self._app: faust.App | None = None
         self._runner: faust.Worker | None = None
 
@@ -80,11 +88,12 @@ class Worker:
         return first in dict(consumer_of(self.app).positions())
 
     def _catch_up(self) -> None:
-        while True:
+        while not self._ending.is_set():
             try:
-                return self.registry_reader.catch_up()
+                return self.registry_reader.catch_up(CATCH_UP_S)
             except RegistryBehind as exc:
                 log.warning("registry_behind", error=str(exc))
+        raise Abandoned
 
     def _lease(self, turn: Sequence[Prepared]) -> GroupLease:
         return self._lease_of([prepared.batch for prepared in turn])
@@ -202,7 +211,8 @@ class Worker:
             if suspects.is_first(batch) and await self._begin(suspects, batch):
                 await self._row_by_row(pipeline, suspects, batch)
             else:
-                await pipeline.put(batch)
+                async with self._alone:
+                    await pipeline.put(batch)
 
         return hand
 
@@ -216,9 +226,16 @@ class Worker:
     async def _row_by_row(self, pipeline: Pipeline, suspects: Suspects, batch: Batch) -> None:
         rows = suspects.rows_apart(batch, self._lease_of([batch]))
         try:
-            while (row := await asyncio.to_thread(next, rows, None)) is not None:
-                await pipeline.put(row)
-                await pipeline.settled()
+            while True:
+                async with self._alone:
+                    # nothing else is in hand, of any topic: who dies now dies of this row
+                    for line in self._lines.values():
+                        await line.pipeline.settled()
+                    row = await asyncio.to_thread(next, rows, None)
+                    if row is None:
+                        return
+                    await pipeline.put(row)
+                    await pipeline.settled()
         except Abandoned:
             log.info("row_by_row_abandoned", topic=batch.topic, partition=batch.partition)
 
@@ -262,6 +279,8 @@ class Worker:
         log.critical("worker_failed", error=type(exc).__name__, where=where)
 
     def _close(self) -> None:
+        self._ending.set()
+        self._assembly.abandon()
         for line in self._lines.values():
             line.pipeline.close()
         self.registry_reader.stop()

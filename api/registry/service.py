@@ -51,6 +51,8 @@ def patch(session: Session, kind: type[Registered], object_id: str, body: Patch)
     changes = body.changes()
     if item.archived and changes.get("archived", True):
         raise Archived
+    if isinstance(item, Device) and changes.get("archived"):
+        raise Invalid.field("archived", "use_delete", "DELETE archives a device and revokes its tokens.")
     if isinstance(item, Connection):
         _check_connection_patch(session, item, changes)
     if changes.get("programme_ids"):

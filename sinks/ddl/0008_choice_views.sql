@@ -22,12 +22,12 @@ CREATE OR REPLACE VIEW {database}.payment_versions_in_case
 (
     organization_id String COMMENT 'Organisation that owns the payment',
     identity UInt64 COMMENT 'Payment with a version that was stored as a conflict',
-    versions Array(UInt64) COMMENT 'Content hashes of all its versions, by position'
+    versions Array(UInt64) COMMENT 'Content hashes of all its versions, the accepted one first, then by position'
 )
 AS SELECT
     organization_id,
     identity,
-    arrayDistinct(arrayMap(x -> x.2, arraySort(groupArray((position, content_hash))))) AS versions
+    arrayDistinct(arrayMap(x -> x.3, arraySort(groupArray((outcome != 'accepted', position, content_hash))))) AS versions
 FROM {database}.payment_versions
 WHERE identity IN (SELECT identity FROM {database}.payment_versions WHERE outcome = 'conflict')
 GROUP BY organization_id, identity
@@ -52,12 +52,12 @@ CREATE OR REPLACE VIEW {database}.read_versions_in_case
 (
     organization_id String COMMENT 'Organisation that owns the read',
     identity UInt64 COMMENT 'Read with a version that was stored as a conflict',
-    versions Array(UInt64) COMMENT 'Content hashes of all its versions, by position'
+    versions Array(UInt64) COMMENT 'Content hashes of all its versions, the accepted one first, then by position'
 )
 AS SELECT
     organization_id,
     identity,
-    arrayDistinct(arrayMap(x -> x.2, arraySort(groupArray((position, content_hash))))) AS versions
+    arrayDistinct(arrayMap(x -> x.3, arraySort(groupArray((outcome != 'accepted', position, content_hash))))) AS versions
 FROM {database}.read_versions
 WHERE identity IN (SELECT identity FROM {database}.read_versions WHERE outcome = 'conflict')
 GROUP BY organization_id, identity

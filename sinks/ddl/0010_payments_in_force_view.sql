@@ -86,7 +86,7 @@ AS SELECT
     (
         SELECT organization_id, reference_id
         FROM {database}.payment_versions
-        WHERE transaction_type = 'REVERSAL' AND reference_id != ''
+        WHERE transaction_type = 'REVERSAL' AND reference_id != '' AND lower(trimBoth(status)) NOT IN ('error', 'pending')
             AND (identity, content_hash) NOT IN (SELECT identity, content_hash FROM {database}.payments_set_aside)
     ), 'Bool') AS reversed,
     CAST(is_payment AND payment_amount > 0 AND state = 'settled' AND NOT reversed, 'Bool') AS countable,

@@ -75,8 +75,8 @@ AS SELECT
     q.reasons AS reasons,
     q.details AS details,
     CAST(multiIf(
-        (q.topic, q.position) IN (SELECT topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL), 'replayed',
-        if(q.identity != 0, i.accepted, r.accepted) > q.position, 'superseded',
+        (q.organization_id, q.topic, q.position) IN (SELECT organization_id, topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL), 'replayed',
+        if(q.identity != 0, i.accepted, r.accepted) > q.stored_at, 'superseded',
         'open'), 'LowCardinality(String)') AS state,
     CAST(q.missing_kind, 'LowCardinality(String)') AS missing_kind,
     q.missing_id AS missing_id,
@@ -96,16 +96,16 @@ AS SELECT
 FROM {database}.quarantine_rows AS q FINAL
 LEFT JOIN
 (
-    SELECT organization_id, topic, identity, max(position) AS accepted
+    SELECT organization_id, topic, identity, max(stored_at) AS accepted
     FROM {database}.ledger_rows
     WHERE outcome = 'accepted' AND identity IN (SELECT identity FROM {database}.quarantine_rows WHERE identity != 0)
     GROUP BY organization_id, topic, identity
 ) AS i ON i.organization_id = q.organization_id AND i.topic = q.topic AND i.identity = q.identity
 LEFT JOIN
 (
-    SELECT organization_id, topic, record_id, max(position) AS accepted
+    SELECT organization_id, topic, dataset_id, record_id, max(stored_at) AS accepted
     FROM {database}.ledger_rows
-    WHERE outcome = 'accepted' AND record_id IN (SELECT record_id FROM {database}.quarantine_rows WHERE identity = 0 AND record_id != '')
-    GROUP BY organization_id, topic, record_id
-) AS r ON r.organization_id = q.organization_id AND r.topic = q.topic AND r.record_id = q.record_id
+    WHERE outcome = 'accepted' AND record_type = 'payment' AND record_id IN (SELECT record_id FROM {database}.quarantine_rows WHERE identity = 0 AND record_id != '')
+    GROUP BY organization_id, topic, dataset_id, record_id
+) AS r ON r.organization_id = q.organization_id AND r.topic = q.topic AND r.dataset_id = q.dataset_id AND r.record_id = q.record_id
 COMMENT 'Refused rows: why, where from, and what became of them since';

@@ -6,9 +6,16 @@ be told from a lost record.
 """
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
+import structlog
 from aiokafka.consumer import fetcher as aiokafka_fetcher
+
+from streams.transport.lenient import LenientRecords
+
+log = structlog.get_logger(__name__)
 
 KEPT = 1024
 """Spans remembered per partition: they are needed only until the batch behind them is delivered."""
@@ -36,35 +43,46 @@ class ControlSpans:
 
 
 class _NotingRecords:
-    """aiokafka's `MemoryRecords`, noting each control batch as it goes by."""
+    """aiokafka's `MemoryRecords`, noting each control batch as it goes by and keeping the raw bytes."""
 
-    def __init__(self, records: Any, spans: ControlSpans, topic: str, partition: int) -> None:
-        self._records = records
-        self._spans = spans
-        self._topic = topic
-        self._partition = partition
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.records: Any = _MemoryRecords(raw)
+        self.note: Callable[[int, int], None] = lambda _first, _next: None
 
     def has_next(self) -> bool:
-        return bool(self._records.has_next())
+        return bool(self.records.has_next())
+
+    def size_in_bytes(self) -> int:
+        return int(self.records.size_in_bytes())
 
     def next_batch(self) -> Any:
-        batch = self._records.next_batch()
+        batch = self.records.next_batch()
         if batch.is_control_batch:
-            self._spans.note(self._topic, self._partition, batch.base_offset, batch.next_offset)
+            self.note(batch.base_offset, batch.next_offset)
         return batch
 
 
+_MemoryRecords = aiokafka_fetcher.MemoryRecords
 _PartitionRecords = aiokafka_fetcher.PartitionRecords
-_SPANS: ControlSpans | None = None
+_SPANS = ControlSpans()
 
 
 class _NotingPartitionRecords(_PartitionRecords):  # type: ignore[misc,valid-type]
     """aiokafka's reader of one partition's response, over records that note control batches."""
 
-    def __init__(self, tp: Any, records: Any, *args: Any, **kwargs: Any) -> None:
-        if _SPANS is not None:
-            records = _NotingRecords(records, _SPANS, tp.topic, tp.partition)
+    def __init__(self, tp: Any, records: _NotingRecords, *args: Any, **kwargs: Any) -> None:
+        records.note = partial(_SPANS.note, tp.topic, tp.partition)
         super().__init__(tp, records, *args, **kwargs)
+
+    def _unpack_records(self) -> Iterator[Any]:
+        try:
+            yield from super()._unpack_records()
+        except UnicodeDecodeError:
+            # a header's name is not UTF-8: from the record that was not handed out on, read leniently
+            log.warning("header_name_not_utf8", topic=self._tp.topic, partition=self._tp.partition)
+            self._records.records = LenientRecords(self._records.raw, self.next_fetch_offset)
+            yield from super()._unpack_records()
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         """The record as the parser made it; a second object per record would double the cost."""
@@ -74,10 +92,8 @@ class _NotingPartitionRecords(_PartitionRecords):  # type: ignore[misc,valid-typ
 def note_control_batches() -> ControlSpans:
     """Make aiokafka's fetcher note control batches; returns where. One per process.
 
-    aiokafka has no hook for this: its fetcher looks the reader up by this module's name.
+    aiokafka has no hook for this: its fetcher looks both readers up by names of its module.
     """
-    global _SPANS  # noqa: PLW0603 - the fetcher's module has one name to replace
-    if _SPANS is None:
-        _SPANS = ControlSpans()
-        aiokafka_fetcher.PartitionRecords = _NotingPartitionRecords
+    aiokafka_fetcher.MemoryRecords = _NotingRecords
+    aiokafka_fetcher.PartitionRecords = _NotingPartitionRecords
     return _SPANS

@@ -25,15 +25,15 @@ def test_a_receipt_adds_up_and_counts_lines_once(store: Store) -> None:
     store.put("ledger_rows", *[ledger_row(line=i, outcome="duplicate") for i in (2, 3, 5)])
     store.put("ledger_rows", *[ledger_row(line=0) for _ in range(2)])
     store.put("ledger_rows", ledger_row(line=2, source_ref="other"), ledger_row(line=2, dataset_id="ds_b"))
-    assert queries.outcome_counts(store.client, "ds_a", ["file"]) == {
+    assert queries.outcome_counts(store.client, "org_a", "ds_a", ["file"]) == {
         "received": 7,
         "accepted": 4,
         "duplicate": 1,
         "conflict": 1,
         "quarantined": 1,
     }
-    assert queries.outcome_counts(store.client, "ds_a", ["file", "other"])["received"] == 8
-    assert queries.outcome_counts(store.client, "ds_a", [])["received"] == 0
+    assert queries.outcome_counts(store.client, "org_a", "ds_a", ["file", "other"])["received"] == 8
+    assert queries.outcome_counts(store.client, "org_a", "ds_a", [])["received"] == 0
 
 
 def test_a_receipt_shows_the_outcome_of_a_replay(store: Store) -> None:
@@ -42,11 +42,11 @@ def test_a_receipt_shows_the_outcome_of_a_replay(store: Store) -> None:
     store.put(
         "ledger_rows", bad, ledger_row(line=3, outcome="quarantined", reasons=["bad_phone", "missing:ID"])
     )
-    assert queries.reason_counts(store.client, "ds_a", ["file"]) == {"missing:ID": 2, "bad_phone": 1}
+    assert queries.reason_counts(store.client, "org_a", "ds_a", ["file"]) == {"missing:ID": 2, "bad_phone": 1}
     store.put("ledger_rows", ledger_row(line=2, outcome="accepted", replay_of=bad["position"]))
-    counts = queries.outcome_counts(store.client, "ds_a", ["file"])
+    counts = queries.outcome_counts(store.client, "org_a", "ds_a", ["file"])
     assert (counts["received"], counts["accepted"], counts["quarantined"]) == (2, 1, 1)
-    assert queries.reason_counts(store.client, "ds_a", ["file"]) == {"missing:ID": 1, "bad_phone": 1}
+    assert queries.reason_counts(store.client, "org_a", "ds_a", ["file"]) == {"missing:ID": 1, "bad_phone": 1}
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_a_row_accepted_from_elsewhere_supersedes_it(store: Store) -> None:
     other_namespace = refused(identity=6, record_id="G")
     other_organization = refused(identity=0, record_id="H")
     unknown_id = refused(identity=0, record_id="")
-    store.put("quarantine_rows", by_identity, by_id, other_namespace, other_organization, unknown_id)
     store.put("ledger_rows", before)
+    store.put("quarantine_rows", by_identity, by_id, other_namespace, other_organization, unknown_id)
     assert states(store) == ["open"] * 5
     store.put(
         "ledger_rows",

@@ -178,9 +178,9 @@ def test_a_reversal_must_be_in_force(store: Store) -> None:
 
 
 def test_of_several_versions_the_first_counts_until_a_decision(store: Store) -> None:
-    """By position, not by arrival; then what the latest decision selects; an undo goes back."""
-    second = payment(id="A", payment_amount=Decimal(2), outcome="accepted", position=2_000_000)
-    first = payment(id="A", payment_amount=Decimal(1), outcome="conflict", position=1_000_000)
+    """The accepted one, wherever a forwarded row came from; then what is decided, and undone."""
+    first = payment(id="A", payment_amount=Decimal(1), outcome="accepted", position=2_000_000)
+    second = payment(id="A", payment_amount=Decimal(2), outcome="conflict", position=1_000_000)
     store.pay(second)
     store.pay(first, payment(id="B", payment_amount=Decimal(100)))
 

@@ -30,7 +30,8 @@ def test_lineage_comes_from_the_headers() -> None:
     """Every header a producer may set is carried over."""
     row = one(
         GOOD, ORG, ("dataset_id", b"ds_1"), ("source", b"s3"), ("source_ref", b"file@v1"), ("line", b"17"),
-        ("received_at", b"2026-01-01T00:00:01.500+00:00"), ("replay_of", b"12"),
+        ("received_at", b"2026-01-01T00:00:01.500+00:00"),
+        ("replay_of", SIGNER.sign("replay_of", "org_a", 12)),
     )  # fmt: skip
     assert (row.organization_id, row.dataset_id, row.source) == ("org_a", "ds_1", "s3")
     assert (row.source_ref, row.line, row.replay_of) == ("file@v1", 17, 12)
@@ -46,7 +47,7 @@ def test_positions_are_of_epoch_partition_and_offset() -> None:
 
 def test_an_origin_signed_by_a_worker_is_the_position() -> None:
     """A forwarded row keeps the position at which it was received."""
-    row = one(GOOD, ORG, ("origin", SIGNER.sign(77)))
+    row = one(GOOD, ORG, ("origin", SIGNER.sign("origin", "org_a", 77)))
     assert (row.position, row.forwarded, row.reasons) == (77, True, [])
 
 
@@ -55,8 +56,8 @@ def test_an_origin_signed_by_a_worker_is_the_position() -> None:
     [
         b"77",
         b"77:",
-        b"78:" + SIGNER.sign(77).split(b":")[1],
-        OriginSigner(b"other").sign(77),
+        b"78:" + SIGNER.sign("origin", "org_a", 77).split(b":")[1],
+        OriginSigner(b"other").sign("origin", "org_a", 77),
         b"-1:x",
         b"\xff",
     ],
@@ -73,7 +74,7 @@ def test_a_forged_origin_is_refused(origin: bytes) -> None:
         ("line", b"x"), ("line", b"-1"), ("line", b"4294967296"), ("line", b"9" * 5000),
         ("received_at", b"yesterday"), ("received_at", b"0001-01-01T00:00:00+00:00"),
         ("received_at", b"9999-12-31T23:59:59-12:00"), ("received_at", b"\xff"),
-        ("replay_of", b"x"), ("replay_of", b"-1"), ("replay_of", b"18446744073709551616"),
+        ("replay_of", b"12"), ("replay_of", b"-1"), ("replay_of", b"18446744073709551616"),
         ("dataset_id", b"\xff"), ("organization_id", b"\xff\xfe"), ("source", b"\x80"),
         ("organization_id", None), ("source_ref", None),
     ],
