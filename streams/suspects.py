@@ -43,7 +43,7 @@ class Suspects:
         found = attempts_from(client, self._topic, self._epoch, partition, offset)
         self._attempts[partition] = found
         for (kind, at), count in found.items():
-            if kind == "row" and count >= DEATHS:
+            if kind == "row" and count - found.get(("done", at), 0) >= DEATHS:
                 self.condemned.add(position(self._epoch, partition, at))
 
     def is_first(self, batch: Batch) -> bool:
@@ -74,6 +74,14 @@ class Suspects:
         for part in batch.apart():
             self._note(part, "row", part.records[0].offset, lease)
             yield part
+
+    def survived(self, part: Batch, lease: Lease) -> None:
+        """Note that a row handed out by `rows_apart` was settled: no later death counts against it.
+
+        Raises:
+            Abandoned: the partition was given up meanwhile.
+        """
+        self._note(part, "done", part.records[0].offset, lease)
 
     def _note(self, batch: Batch, kind: str, offset: int, lease: Lease) -> None:
         row = {

@@ -236,6 +236,7 @@ class Worker:
                         return
                     await pipeline.put(row)
                     await pipeline.settled()
+                    await asyncio.to_thread(suspects.survived, row, self._lease_of([row]))
         except Abandoned:
             log.info("row_by_row_abandoned", topic=batch.topic, partition=batch.partition)
 

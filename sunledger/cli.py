@@ -123,7 +123,7 @@ def worker() -> None:
 
     settings = load(WorkerSettings)
     logs.configure(settings.log_level, settings.log_format)
-    raise typer.Exit(processes.run_worker(settings))
+    processes.run_worker(settings)
 
 
 @app.command()

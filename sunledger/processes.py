@@ -1,8 +1,11 @@
 """The processes: settings in, parts wired, run until stopped."""
 
 import asyncio
+import logging
+import os
 import signal
 import threading
+from typing import NoReturn
 
 import structlog
 import uvicorn
@@ -91,7 +94,7 @@ def _api_values(settings: ApiSettings) -> ApiValues:
     )
 
 
-def run_worker(settings: WorkerSettings) -> int:
+def run_worker(settings: WorkerSettings) -> NoReturn:
     """Run a worker until SIGTERM (0) or a failure (1)."""
     worker = Worker(
         WorkerConfig(
@@ -118,7 +121,10 @@ def run_worker(settings: WorkerSettings) -> int:
         OpsServer(settings.ops_host, settings.ops_port, lambda: None if worker.ready else "restoring").start()
     migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
     migrations.store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
-    return worker.run()
+    code = worker.run()
+    # a thread of Faust's may outlive its service after a failure; what is committed is stored by now
+    logging.shutdown()
+    os._exit(code)
 
 
 def run_producers(settings: ProducersSettings) -> int:

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS {database}.attempts
     epoch UInt8 COMMENT 'Epoch of the topic id, see topic_epochs',
     partition UInt16 COMMENT 'Partition',
     offset UInt64 COMMENT 'First offset of the batch, or offset of the row',
-    kind LowCardinality(String) COMMENT 'batch, or row when the batch was taken row by row',
+    kind LowCardinality(String) COMMENT 'batch; row when the batch was taken row by row; done when that row was settled',
     worker String COMMENT 'Name of the worker process',
     stored_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was stored, clock of the server, UTC, milliseconds'
 )
