@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import select
+
 from api.datasets import repository
 from api.datasets.schemas import RunFileOut, RunOut, RunSummary
 from api.deps import Running
@@ -24,9 +26,9 @@ def run_out(app: Running, run: Run) -> RunOut:
     """
     with app.db.read() as session:
         files = repository.files(session, run.id)
-        dataset = session.get_one(Dataset, run.dataset_id)
+        owner = session.scalars(select(Dataset.organization_id).where(Dataset.id == run.dataset_id)).one()
     received = sum(file.received for file in files)
-    counts = _counts(app, dataset, files) if received else dict.fromkeys(_OUTCOMES, 0)
+    counts = _counts(app, owner, run, files) if received else dict.fromkeys(_OUTCOMES, 0)
     state = run.state
     if state == RunState.DONE and received != sum(counts.values()):
         state = "storing"
@@ -42,7 +44,7 @@ def run_out(app: Running, run: Run) -> RunOut:
 _OUTCOMES = ("accepted", "duplicate", "conflict", "quarantined")
 
 
-def _counts(app: Running, dataset: Dataset, files: Sequence[RunFile]) -> dict[str, int]:
+def _counts(app: Running, organization_id: str, run: Run, files: Sequence[RunFile]) -> dict[str, int]:
     refs = [file.source_ref for file in files if file.received]
-    counts = app.store.ask(queries.outcome_counts, dataset.organization_id, dataset.id, refs)
+    counts = app.store.ask(queries.outcome_counts, organization_id, run.dataset_id, refs)
     return {outcome: counts[outcome] for outcome in _OUTCOMES}
