@@ -71,7 +71,8 @@ async def test_the_ledger_is_paged(whole_api: Api, clickhouse: Any) -> None:
 async def test_a_run_is_done_when_every_row_has_its_outcome(whole_api: Api, clickhouse: Any) -> None:
     """Published is not done: the run says `storing` until received equals the sum of the outcomes."""
     api = whole_api
-    dataset = (await api.dataset(await api.project()))["id"]
+    project = await api.project()
+    dataset, owner = (await api.dataset(project))["id"], project["organization_id"]
     await api.announce()
     run = (await api.http.post(f"/v1/datasets/{dataset}/run")).json()["id"]
     store = SqlRunStore(api.running.db)
@@ -85,7 +86,10 @@ async def test_a_run_is_done_when_every_row_has_its_outcome(whole_api: Api, clic
 
     await asyncio.to_thread(publish)
     outcomes = ["accepted", "duplicate", "conflict", "quarantined"]
-    rows = [_row(n, dataset_id=dataset, outcome=outcome) for n, outcome in enumerate(outcomes)]
+    mine = {"dataset_id": dataset, "organization_id": owner}
+    rows = [_row(n, **mine, outcome=outcome) for n, outcome in enumerate(outcomes)]
+    forged = _row(7, dataset_id=dataset, organization_id="org_b", outcome="quarantined")
+    await asyncio.to_thread(_insert, clickhouse, [forged])
     await asyncio.to_thread(_insert, clickhouse, rows[:3])
     found = (await api.http.get(f"/v1/runs/{run}")).json()
     assert (found["state"], found["received"], found["accepted"], found["quarantined"]) == (
@@ -95,7 +99,7 @@ async def test_a_run_is_done_when_every_row_has_its_outcome(whole_api: Api, clic
         0,
     )
     # The same line once more is a redelivery, not a received row.
-    await asyncio.to_thread(_insert, clickhouse, [rows[3], _row(9, dataset_id=dataset, line=1)])
+    await asyncio.to_thread(_insert, clickhouse, [rows[3], _row(9, **mine, line=1)])
     found = (await api.http.get(f"/v1/runs/{run}")).json()
     assert found["state"] == "done"
     assert [found[outcome] for outcome in outcomes] == [1, 1, 1, 1]
