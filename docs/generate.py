@@ -30,7 +30,7 @@ import streams.metrics  # noqa: E402
 from schemas.documents import schemas_by_topic  # noqa: E402
 from schemas.faults import SENTENCES  # noqa: E402
 from schemas.fields import PROFILES  # noqa: E402
-from schemas.outcomes import REPLAY_WHEN_REGISTERED, Code  # noqa: E402
+from schemas.outcomes import WAITS_FOR, Code  # noqa: E402
 from schemas.topics import DAY_MS, HOMES, TOPICS, TopicSpec  # noqa: E402
 from sinks.migrate import migrations  # noqa: E402
 from sunledger.settings import (  # noqa: E402
@@ -150,7 +150,7 @@ _FILE_SENTENCES: Final = {
 
 
 def _replays(code: Code) -> str:
-    return "when it is registered" if code in REPLAY_WHEN_REGISTERED else ""
+    return "when it is registered" if code in WAITS_FOR else ""
 
 
 # -- topics

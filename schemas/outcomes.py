@@ -3,7 +3,11 @@
 A reason names the fault and the field, never the value: values may be personal data.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
+
+from schemas.topics import RegistryKind
 
 
 class Outcome(StrEnum):
@@ -53,8 +57,12 @@ class Code(StrEnum):
     WRONG_NAME = "wrong_name"
 
 
-REPLAY_WHEN_REGISTERED = frozenset({Code.UNKNOWN_ORGANIZATION, Code.UNKNOWN_DATASET, Code.UNKNOWN_DEVICE})
-"""Rows refused for one of these replay themselves when the missing object appears."""
+WAITS_FOR: Final[Mapping[Code, RegistryKind]] = {
+    Code.UNKNOWN_ORGANIZATION: "organizations",
+    Code.UNKNOWN_DATASET: "datasets",
+    Code.UNKNOWN_DEVICE: "devices",
+}
+"""Rows refused for one of these replay themselves when an object of this kind appears."""
 
 
 def reason(code: Code, field: str | None = None) -> str:

@@ -1,14 +1,33 @@
 """Messages of the registry topics: the newest version of every object, never with secrets.
 
-A consumer drops a message whose version is not above the one it knows.
+A consumer drops a message whose version is not above the one it knows. Every consumer reads with
+`parse`: a message that one of them takes and another refuses would be known here and unknown there.
 """
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+)
 
+from schemas.conflicts import DEFAULT_RULE
+from schemas.fields import PROFILES
 from schemas.topics import RegistryKind
+
+FAULTS_NAMED: Final = 5
+"""Most faults that an error of a message names."""
+
+
+class RegistryMessageError(Exception):
+    """A registry record that is none of ours; says which fields are wrong, never their values."""
 
 
 def _iso_ms(moment: datetime) -> str:
@@ -16,8 +35,27 @@ def _iso_ms(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _storable(moment: datetime) -> datetime:
+    """A year that ClickHouse's DateTime64 holds, with a day's room for offsets."""
+    if not 1900 < moment.year < 2299:
+        raise ValueError("outside the years 1901 to 2298")
+    return moment.astimezone(UTC)
+
+
+def _profile(name: str) -> str:
+    if name not in PROFILES:
+        raise ValueError("unknown profile")
+    return name
+
+
 Id = Annotated[str, Field(min_length=1, max_length=64)]
-Moment = Annotated[AwareDatetime, PlainSerializer(_iso_ms, return_type=str, when_used="json")]
+ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
+Moment = Annotated[
+    AwareDatetime,
+    AfterValidator(_storable),
+    PlainSerializer(_iso_ms, return_type=str, when_used="json"),
+]
+Count = Annotated[int, Field(ge=1, lt=1 << 63)]
 
 
 class RegistryMessage(BaseModel):
@@ -26,8 +64,8 @@ class RegistryMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: Id = Field(description="Text id: a kind's prefix and 26 characters.")
-    number: int = Field(ge=1, description="The object's number, for models that want integers.")
-    version: int = Field(ge=1, description="One more with every change.")
+    number: Count = Field(description="The object's number, for models that want integers.")
+    version: Count = Field(description="One more with every change.")
     changed_at: Moment = Field(description="When this version was made, UTC.")
     archived: bool = Field(default=False, description="No longer in use; facts about it stay.")
 
@@ -52,7 +90,7 @@ class DeviceMessage(RegistryMessage):
 
     organization_id: Id
     project_id: Id
-    external_id: str
+    external_id: ExternalId
     manufacturer: str
     serial_number: str
     capacity_kw: float | None = Field(default=None, description="Rated power in kW.")
@@ -65,7 +103,7 @@ class ConnectionMessage(RegistryMessage):
 
     organization_id: Id
     project_id: Id
-    external_id: str = Field(description="What METER_ID of a payment must equal, after trimming.")
+    external_id: ExternalId = Field(description="What METER_ID of a payment must equal, after trimming.")
     customer_external_id: str | None = None
     device_id: Id | None = None
     valid_from: Moment | None = Field(default=None, description="Since ever if absent.")
@@ -73,7 +111,10 @@ class ConnectionMessage(RegistryMessage):
 
 
 class ConflictRule(BaseModel):
-    """What decides by itself when an id comes with other content; absent lists never apply."""
+    """What decides by itself when an id comes with other content; absent lists never apply.
+
+    See `schemas.conflicts.apply_conflict_rule`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -93,11 +134,13 @@ class DatasetMessage(RegistryMessage):
     project_ids: list[Id] = []
     programme_id: Id | None = None
     id_namespace: str = ""
-    conflict_rule: ConflictRule
+    conflict_rule: ConflictRule = ConflictRule.model_validate(DEFAULT_RULE)
     default_currency: str | None = Field(default=None, description="ISO 4217.")
     schedule: str = "daily"
     state: Literal["active", "paused"] = "active"
-    profile: str = Field(default="s3", description="Which fields are required.")
+    profile: Annotated[str, AfterValidator(_profile)] = Field(
+        default="s3", description="Which fields are required."
+    )
 
 
 REGISTRY_MODELS: Final[dict[RegistryKind, type[RegistryMessage]]] = {
@@ -108,3 +151,17 @@ REGISTRY_MODELS: Final[dict[RegistryKind, type[RegistryMessage]]] = {
     "datasets": DatasetMessage,
 }
 """Model of the value of each registry topic."""
+
+
+def parse(kind: RegistryKind, value: bytes) -> RegistryMessage:
+    """The message of a record's value.
+
+    Raises:
+        RegistryMessageError: it is not one of this kind.
+    """
+    try:
+        return REGISTRY_MODELS[kind].model_validate_json(value)
+    except ValidationError as exc:
+        faults = exc.errors(include_input=False, include_url=False)[:FAULTS_NAMED]
+        named = [f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['type']}" for fault in faults]
+        raise RegistryMessageError(", ".join(named)) from None

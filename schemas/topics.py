@@ -4,7 +4,7 @@ It creates the topics, and the generated documents are written from it, so nothi
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 HOMES: Final = 256
 """Homes of every data topic: a power of two, pinned for ever.
@@ -14,8 +14,8 @@ An identity's home never changes; the partition is `home % partitions`, so parti
 """
 
 DAY_MS: Final = 86_400_000
-REGISTRY_KINDS: Final = ("organizations", "projects", "devices", "connections", "datasets")
 RegistryKind = Literal["organizations", "projects", "devices", "connections", "datasets"]
+REGISTRY_KINDS: Final[tuple[RegistryKind, ...]] = get_args(RegistryKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +82,8 @@ REGISTRY: Final[dict[str, TopicSpec]] = {
     for kind in REGISTRY_KINDS
 }
 TOPICS: Final[tuple[TopicSpec, ...]] = (PAYMENTS, READS, QUARANTINE, *REGISTRY.values())
+
+
+def kinds_by_topic(prefix: str) -> dict[str, RegistryKind]:
+    """Kind of registry object by the full name of its topic, in the order of `REGISTRY_KINDS`."""
+    return {REGISTRY[kind].full_name(prefix): kind for kind in REGISTRY_KINDS}

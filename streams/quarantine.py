@@ -5,16 +5,10 @@ from collections.abc import Sequence
 
 import orjson
 
-from schemas.outcomes import Code
+from schemas.outcomes import WAITS_FOR, Code
 from schemas.personal import Sealer
 from streams.rows import Row
 from streams.turn import Fact, Verdict, lineage, positions_of
-
-MISSING_KINDS = {
-    Code.UNKNOWN_ORGANIZATION.value: "organizations",
-    Code.UNKNOWN_DATASET.value: "datasets",
-    Code.UNKNOWN_DEVICE.value: "devices",
-}
 
 
 class Quarantine:
@@ -69,7 +63,7 @@ def _missing(verdict: Verdict) -> tuple[str, str]:
     """Kind and name of the registry object that the row waits for; empty when none would cure it."""
     row = verdict.row
     for text in verdict.reasons:
-        kind = MISSING_KINDS.get(text.split(":")[0], "")
+        kind = WAITS_FOR.get(Code(text.split(":")[0]))
         if kind == "organizations":
             return kind, row.organization_id
         if kind == "datasets":

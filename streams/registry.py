@@ -6,9 +6,15 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
-from schemas.conflicts import DEFAULT_RULE
-from schemas.fields import PROFILES
 from schemas.payments import PaymentContext
+from schemas.registry import (
+    ConnectionMessage,
+    DatasetMessage,
+    DeviceMessage,
+    OrganizationMessage,
+    ProjectMessage,
+    RegistryMessage,
+)
 from schemas.topics import RegistryKind
 from streams.metrics import REGISTRY_OBJECTS
 
@@ -56,7 +62,7 @@ class Registry:
     """Newest version of every object; lower or equal versions are dropped. Safe between threads."""
 
     def __init__(self) -> None:
-        self._objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self._objects: dict[tuple[str, str], RegistryMessage] = {}
         self._devices: dict[tuple[str, str], Device] = {}
         self._connections: dict[tuple[str, str], dict[str, Connection]] = {}
         self._datasets: dict[str, Dataset] = {}
@@ -64,69 +70,50 @@ class Registry:
         self._organizations: set[str] = set()
         self._lock = Lock()
 
-    def apply(self, kind: RegistryKind, value: dict[str, Any]) -> bool:
-        """Take in one message of a registry topic; False when it is not newer than what is known.
-
-        Raises:
-            KeyError, TypeError, ValueError, AttributeError, OverflowError: it is none of ours; what is
-                known stays as it is.
-        """
-        if type(value["version"]) is not int:
-            raise TypeError("a version is an integer")
+    def apply(self, kind: RegistryKind, message: RegistryMessage) -> bool:
+        """Take in one message of a registry topic; False when it is not newer than what is known."""
         with self._lock:
-            known = self._objects.get((kind, value["id"]))
-            if known is not None and known["version"] >= value["version"]:
+            known = self._objects.get((kind, message.id))
+            if known is not None and known.version >= message.version:
                 return False
-            getattr(self, f"_apply_{kind}")(value, known)
-            self._objects[kind, value["id"]] = value
+            if known is not None:
+                self._forget(known)
+            self._take(message)
+            self._objects[kind, message.id] = message
         if known is None:
             REGISTRY_OBJECTS.labels(kind).inc()
         return True
 
-    def _apply_organizations(self, value: dict[str, Any], known: dict[str, Any] | None) -> None:
-        self._organizations.add(value["id"])
+    def _forget(self, known: RegistryMessage) -> None:
+        """Free the names that an older version bore."""
+        match known:
+            case DeviceMessage():
+                name = known.organization_id, known.external_id
+                bearer = self._devices.get(name)
+                if bearer is not None and bearer.id == known.id:  # the name may be another's by now
+                    del self._devices[name]
+            case ConnectionMessage():
+                self._connections.get((known.organization_id, known.external_id), {}).pop(known.id, None)
 
-    def _apply_projects(self, value: dict[str, Any], known: dict[str, Any] | None) -> None:
-        self._projects[value["id"]] = frozenset(value.get("programme_ids") or ())
-
-    def _apply_devices(self, value: dict[str, Any], known: dict[str, Any] | None) -> None:
-        device = Device(
-            value["id"], value["organization_id"], value["external_id"], _ms(value.get("onboarded_at"))
-        )
-        key = device.organization_id, device.external_id
-        hash(key)
-        if known is not None:
-            old = known["organization_id"], known["external_id"]
-            bearer = self._devices.get(old)
-            if bearer is not None and bearer.id == device.id:  # the name may be another's by now
-                del self._devices[old]
-        if not value.get("archived"):
-            self._devices[key] = device
-
-    def _apply_connections(self, value: dict[str, Any], known: dict[str, Any] | None) -> None:
-        connection = Connection(
-            value["id"], value["project_id"], _ms(value.get("valid_from")), _ms(value.get("valid_to"))
-        )
-        key = value["organization_id"], value["external_id"].strip()
-        hash((key, connection.project_id))
-        if known is not None:
-            place = self._connections.get((known["organization_id"], known["external_id"].strip()), {})
-            place.pop(known["id"], None)
-        if not value.get("archived"):
-            self._connections.setdefault(key, {})[connection.id] = connection
-
-    def _apply_datasets(self, value: dict[str, Any], known: dict[str, Any] | None) -> None:
-        rule = value.get("conflict_rule")
-        self._datasets[value["id"]] = Dataset(
-            id=value["id"],
-            organization_id=value["organization_id"],
-            project_ids=frozenset(value.get("project_ids") or ()),
-            programme_id=value.get("programme_id") or "",
-            target=value.get("target") or "project",
-            id_namespace=value.get("id_namespace") or "",
-            conflict_rule=DEFAULT_RULE if rule is None else _rule(rule),
-            context=_context(value),
-        )
+    def _take(self, message: RegistryMessage) -> None:
+        match message:
+            case OrganizationMessage():
+                self._organizations.add(message.id)
+            case ProjectMessage():
+                self._projects[message.id] = frozenset(message.programme_ids)
+            case DeviceMessage() if not message.archived:
+                device = Device(
+                    message.id, message.organization_id, message.external_id, _ms(message.onboarded_at)
+                )
+                self._devices[device.organization_id, device.external_id] = device
+            case ConnectionMessage() if not message.archived:
+                connection = Connection(
+                    message.id, message.project_id, _ms(message.valid_from), _ms(message.valid_to)
+                )
+                place = self._connections.setdefault((message.organization_id, message.external_id), {})
+                place[connection.id] = connection
+            case DatasetMessage():
+                self._datasets[message.id] = _dataset(message)
 
     def has_organization(self, organization_id: str) -> bool:
         """Whether the organisation was ever registered."""
@@ -165,19 +152,18 @@ class Registry:
         return connection.project_id in dataset.project_ids
 
 
-def _rule(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A conflict rule: lists by name."""
-    if not isinstance(value, Mapping) or not all(isinstance(names, list) for names in value.values()):
-        raise TypeError("a conflict rule holds lists")
-    return value
+def _dataset(message: DatasetMessage) -> Dataset:
+    return Dataset(
+        id=message.id,
+        organization_id=message.organization_id,
+        project_ids=frozenset(message.project_ids),
+        programme_id=message.programme_id or "",
+        target=message.target,
+        id_namespace=message.id_namespace,
+        conflict_rule=message.conflict_rule.model_dump(),
+        context=PaymentContext(message.profile, message.default_currency),
+    )
 
 
-def _context(value: Mapping[str, Any]) -> PaymentContext:
-    profile, currency = value.get("profile") or "api", value.get("default_currency")
-    if profile not in PROFILES or not isinstance(currency, str | None):
-        raise ValueError("unknown profile or currency")
-    return PaymentContext(profile, currency, frozenset(value.get("extra_required") or ()))
-
-
-def _ms(text: str | None) -> int | None:
-    return None if not text else int(datetime.fromisoformat(text).timestamp() * 1000)
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)

@@ -6,14 +6,13 @@ verdict fair: it reads on to the end that the topics have at that moment.
 
 import threading
 import time
-from collections.abc import Mapping
 
-import orjson
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from schemas.topics import REGISTRY, RegistryKind
+from schemas.registry import RegistryMessageError, parse
+from schemas.topics import kinds_by_topic
 from streams.registry import Registry
 
 log = structlog.get_logger(__name__)
@@ -33,10 +32,7 @@ class RegistryReader:
     """
 
     def __init__(self, bootstrap: str, prefix: str, registry: Registry) -> None:
-        self._kinds: Mapping[str, RegistryKind] = {
-            spec.full_name(prefix): kind  # type: ignore[misc]
-            for kind, spec in REGISTRY.items()
-        }
+        self._kinds = kinds_by_topic(prefix)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -106,16 +102,10 @@ class RegistryReader:
         if topic is None or offset is None:
             return
         if value is not None:
+            kind = self._kinds[topic]
             try:
-                self._registry.apply(self._kinds[topic], orjson.loads(value))
-            except (
-                orjson.JSONDecodeError,
-                KeyError,
-                TypeError,
-                ValueError,
-                AttributeError,
-                OverflowError,
-            ) as exc:
+                self._registry.apply(kind, parse(kind, value))
+            except RegistryMessageError as exc:
                 # one bad message must not end the registry for everybody; it is named and skipped
-                log.error("registry_message_refused", topic=topic, offset=offset, error=type(exc).__name__)
+                log.error("registry_message_refused", topic=topic, offset=offset, error=str(exc))
         self._reached[topic] = offset + 1

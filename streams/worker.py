@@ -15,13 +15,13 @@ from faust.types import TP
 
 from producers.publisher import Publisher
 from schemas.personal import Sealer
-from schemas.topics import PAYMENTS, READS
+from schemas.topics import PAYMENTS, READS, kinds_by_topic
 from sinks import client as clickhouse
 from sinks import restore
 from streams.app import Handle, add_agents, consumer_of, make_app
 from streams.assembly import Assembly, TopicLine
 from streams.config import WorkerConfig
-from streams.dimensions import Dimensions, full_names
+from streams.dimensions import Dimensions
 from streams.gates import Gates
 from streams.lease import GroupLease
 from streams.outlet import Outlet
@@ -57,7 +57,8 @@ class Worker:
         self._publisher = Publisher(
             config.kafka, client_id=config.name, delivery_timeout_s=30.0, linger_ms=20
         )
-        self.topic_ids = TopicIds(config.kafka, [*self._topics.values(), *full_names(config.topic_prefix)])
+        self._registry_topics = tuple(kinds_by_topic(config.topic_prefix))
+        self.topic_ids = TopicIds(config.kafka, [*self._topics.values(), *self._registry_topics])
         self.registry = Registry()
         self.registry_reader = RegistryReader(config.kafka, config.topic_prefix, self.registry)
         self._assembly = Assembly(
@@ -84,7 +85,7 @@ class Worker:
 
     def _sweeps(self) -> bool:
         """The worker that has the registry's first topic replays what can be cured."""
-        first = TP(full_names(self.config.topic_prefix)[0], 0)
+        first = TP(self._registry_topics[0], 0)
         return first in dict(consumer_of(self.app).positions())
 
     def _catch_up(self) -> None:
@@ -170,13 +171,12 @@ class Worker:
 
     def _make_app(self, folder: Path) -> faust.App:
         config = self.config
-        registry_topics = full_names(config.topic_prefix)
         self.gates = Gates(
             {topic: self._restore_of(topic) for topic in self._lines}, config.insert_limit_s, self.fatal
         )
-        app = make_app(config, self.gates, frozenset(registry_topics), folder, self.topic_ids.id_of)
+        app = make_app(config, self.gates, frozenset(self._registry_topics), folder, self.topic_ids.id_of)
         handlers: dict[tuple[str, ...], Handle] = {(topic,): self._hand_to(topic) for topic in self._lines}
-        handlers[tuple(registry_topics)] = self._write_dimensions
+        handlers[self._registry_topics] = self._write_dimensions
         add_agents(app, handlers, self.fatal)
         self._dimensions = Dimensions(self._assembly.store("registry"), config.topic_prefix)
         self.watchdog = Watchdog(

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 from confluent_kafka import Producer
 
+from schemas.registry import REGISTRY_MODELS
+from schemas.topics import REGISTRY, RegistryKind
 from tests.faults.books import FORGED
 from tests.faults.world import World, alive
 from tests.support.workers import payment, read, wait_until
@@ -120,45 +122,26 @@ def _header_sets(organization: bytes) -> list[Headers]:
     ]
 
 
-def _registry_garbage(organization: str) -> list[dict[str, Any] | Any]:
-    base = {"id": "g", "number": 1, "version": 1, "changed_at": "2026-01-01T00:00:00.000Z", "archived": False}
-    mine = {**base, "organization_id": organization}
-    return [
-        None,
-        1,
-        "text",
-        [],
-        {},
-        {"id": None},
-        {"id": []},
-        {"id": "g"},
-        {"id": "g", "version": "x"},
-        {**base, "version": None},
-        {**base, "version": -1},
-        {**base, "version": 2**70},
-        {**base, "version": 1.5},
-        {**base, "changed_at": 5},
-        {**base, "changed_at": "yesterday"},
-        {**base, "changed_at": None},
-        {**base, "changed_at": "9999-12-31T23:59:59-14:00"},
-        {**base, "archived": "perhaps"},
-        {**base, "number": "one"},
-        {**mine, "name": {"a": 1}},
-        {**mine, "name": 5},
-        {**mine, "programme_ids": 5},
-        {**mine, "programme_ids": [1, None]},
-        {**mine, "project_ids": [[]]},
-        {**mine, "external_id": 7},
-        {**mine, "external_id": None, "project_id": []},
-        {**mine, "valid_from": "x"},
-        {**mine, "valid_from": 10**30},
-        {**mine, "onboarded_at": True},
-        {**mine, "commissioned_on": "2026-99-99"},
-        {**mine, "capacity_kw": "many"},
-        {**mine, "capacity_kw": 1e308},
-        {**base, "organization_id": 5, "external_id": "e", "project_id": 9},
-        {**mine, "name": "\u0000" * 10},
+def _registry_garbage(kind: RegistryKind, organization: str) -> list[bytes]:
+    """Nothing of a message, and a good message with each field in turn made wrong."""
+    good: dict[str, Any] = {
+        "id": "g", "number": 1, "version": 1, "changed_at": "2026-01-01T00:00:00.000Z", "archived": False,
+        "organization_id": organization, "project_id": "prj_g", "name": "N", "country": "NG",
+        "programme_ids": ["prg_g"], "external_id": "e", "manufacturer": "HOP", "serial_number": "S",
+        "capacity_kw": 1.5, "commissioned_on": "2026-01-01", "onboarded_at": None, "device_id": None,
+        "customer_external_id": None, "valid_from": None, "valid_to": None, "provider": "P", "source": "s3",
+        "type": "electricity_payments", "target": "project", "project_ids": ["prj_g"], "programme_id": None,
+        "id_namespace": "", "conflict_rule": {}, "default_currency": None, "schedule": "", "profile": "s3",
+        "state": "active",
+    }  # fmt: skip
+    times = ("yesterday", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "2026-99-99", 2**70)
+    changed = [
+        {**good, "id": f"g{number}", name: value}
+        for name in REGISTRY_MODELS[kind].model_fields
+        for number, value in enumerate((None, *WRONG, *times))
     ]
+    bare = (None, 1, "text", [], {}, {"id": None}, {"id": []}, {"id": "g"}, {"id": "g", "version": "x"})
+    return [json.dumps(value).encode() for value in (*bare, *changed)]
 
 
 class Rubbish:
@@ -207,8 +190,8 @@ def test_garbage_ends_in_quarantine_beside_stored_rows(world: World) -> None:
     organization = world.sender.organization()
     rubbish = Rubbish(world)
     headers: Headers = [("organization_id", organization.encode())]
-    for kind in ("organizations", "projects", "devices", "connections", "datasets"):
-        junk = [json.dumps(v).encode() for v in _registry_garbage(organization)]
+    for kind in REGISTRY:
+        junk = _registry_garbage(kind, organization)
         rubbish.send(f"registry.{kind}", [*junk, b"\xff", b"{", b"[" * DEEP, b"x" * HUGE, b""], [], b"g")
         rubbish.send(f"registry.{kind}", [None], [("\u0000", None)], b"gone")
     rubbish.flush()

@@ -4,24 +4,22 @@ from typing import Any
 
 import pytest
 
+from schemas.registry import RegistryMessageError
 from streams.registry import Registry
-from tests.streams.world import BASE, ORG
+from tests.streams.world import ORG, register
 
 
 def device(number: int, external_id: str, version: int = 1, **more: Any) -> dict[str, Any]:
     """A device's message."""
-    return {
-        **BASE, "id": f"dev_{number}", "organization_id": ORG, "external_id": external_id, "version": version,
-        **more,
-    }  # fmt: skip
+    return {"id": f"dev_{number}", "external_id": external_id, "version": version, **more}
 
 
 def test_lower_and_equal_versions_are_dropped() -> None:
     """A message that is not newer than what is known changes nothing."""
     registry = Registry()
-    assert registry.apply("devices", device(1, "NEW", 2))
-    assert not registry.apply("devices", device(1, "OLD", 1))
-    assert not registry.apply("devices", device(1, "SAME", 2))
+    assert register(registry, "devices", device(1, "NEW", 2))
+    assert not register(registry, "devices", device(1, "OLD", 1))
+    assert not register(registry, "devices", device(1, "SAME", 2))
     assert registry.device(ORG, "NEW") is not None
     assert registry.device(ORG, "OLD") is None
 
@@ -29,9 +27,9 @@ def test_lower_and_equal_versions_are_dropped() -> None:
 def test_a_renamed_device_is_known_by_its_new_name_only() -> None:
     """Its old name is free, also for another device."""
     registry = Registry()
-    registry.apply("devices", device(1, "A"))
-    registry.apply("devices", device(1, "B", 2))
-    registry.apply("devices", device(2, "A"))
+    register(registry, "devices", device(1, "A"))
+    register(registry, "devices", device(1, "B", 2))
+    register(registry, "devices", device(2, "A"))
     found = registry.device(ORG, "A"), registry.device(ORG, "B")
     assert [known.id for known in found if known] == ["dev_2", "dev_1"]
     assert registry.device("org_b", "A") is None
@@ -40,11 +38,11 @@ def test_a_renamed_device_is_known_by_its_new_name_only() -> None:
 def test_an_archived_device_is_unknown_and_its_name_free() -> None:
     """A later change of the archived one does not take the name from its new bearer."""
     registry = Registry()
-    registry.apply("devices", device(1, "A"))
-    registry.apply("devices", device(1, "A", 2, archived=True))
+    register(registry, "devices", device(1, "A"))
+    register(registry, "devices", device(1, "A", 2, archived=True))
     assert registry.device(ORG, "A") is None
-    registry.apply("devices", device(2, "A"))
-    registry.apply("devices", device(1, "A", 3, archived=True))
+    register(registry, "devices", device(2, "A"))
+    register(registry, "devices", device(1, "A", 3, archived=True))
     found = registry.device(ORG, "A")
     assert found is not None
     assert found.id == "dev_2"
@@ -53,13 +51,13 @@ def test_an_archived_device_is_unknown_and_its_name_free() -> None:
 def test_a_bad_message_does_not_spoil_the_object() -> None:
     """The next good version of it is taken."""
     registry = Registry()
-    registry.apply("devices", device(1, "A"))
+    register(registry, "devices", device(1, "A"))
     bad = device(1, "B", 2)
-    del bad["external_id"]
-    with pytest.raises(KeyError):
-        registry.apply("devices", bad)
+    bad["external_id"] = None
+    with pytest.raises(RegistryMessageError, match="external_id: string_type"):
+        register(registry, "devices", bad)
     assert registry.device(ORG, "A") is not None
-    assert registry.apply("devices", device(1, "C", 3))
+    assert register(registry, "devices", device(1, "C", 3))
     assert registry.device(ORG, "C") is not None
     assert registry.device(ORG, "A") is None
 
@@ -67,12 +65,12 @@ def test_a_bad_message_does_not_spoil_the_object() -> None:
 def test_a_dataset_is_its_organisations_own() -> None:
     """Another organisation's dataset is unknown; without a rule the default one holds."""
     registry = Registry()
-    registry.apply("datasets", {**BASE, "id": "ds_1", "organization_id": ORG, "conflict_rule": {}})
-    registry.apply("datasets", {**BASE, "id": "ds_2", "organization_id": ORG})
+    register(registry, "datasets", {"id": "ds_1", "conflict_rule": {}})
+    register(registry, "datasets", {"id": "ds_2"})
     found, default = registry.dataset(ORG, "ds_1"), registry.dataset(ORG, "ds_2")
     assert found is not None
     assert default is not None
-    assert found.conflict_rule == {}
+    assert not any(found.conflict_rule.values())
     assert default.conflict_rule["take_new_if_only"] == ["STATUS", "NOTES"]
     assert registry.dataset("org_b", "ds_1") is None
 
@@ -82,13 +80,14 @@ def test_matches_follow_scope_and_validity() -> None:
     registry = Registry()
     for number, project, until in ((1, "prj_1", None), (2, "prj_2", "2026-01-01T00:00:00Z")):
         connection = {
-            **BASE, "id": f"con_{number}", "organization_id": ORG, "project_id": project,
+            "id": f"con_{number}", "project_id": project,
             "external_id": " M1 ", "valid_from": None, "valid_to": until,
         }  # fmt: skip
-        registry.apply("connections", connection)
-    registry.apply(
+        register(registry, "connections", connection)
+    register(
+        registry,
         "datasets",
-        {**BASE, "id": "ds", "organization_id": ORG, "project_ids": ["prj_2"], "target": "project"},
+        {"id": "ds", "project_ids": ["prj_2"], "target": "project"},
     )
     moment = 1_767_225_600_000  # 2026-01-01, when the second one has ended
     assert registry.match(ORG, None, ("M1",), moment) == ("con_1", "matched")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ClickHouse
-from tests.streams.world import BASE, ORG, Died, World, by_offset, outcomes
+from tests.streams.world import Died, World, by_offset, outcomes, register
 from tests.support.workers import read
 
 
@@ -13,15 +13,10 @@ def world_of(clickhouse: ClickHouse, partitions: int = 1, onboarded: str | None 
     """A world of reads with two devices."""
     world = World(clickhouse, "reads", partitions)
     for name in ("D1", "D2"):
-        world.registry.apply(
+        register(
+            world.registry,
             "devices",
-            {
-                **BASE,
-                "id": f"dev_{name}",
-                "organization_id": ORG,
-                "external_id": name,
-                "onboarded_at": onboarded,
-            },
+            {"id": f"dev_{name}", "external_id": name, "onboarded_at": onboarded},
         )
     return world
 
