@@ -264,20 +264,25 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         await super().on_partitions_revoked(revoked)
 
     async def hand_over(self) -> None:
-        """Stop the flow, wait for the batches in hand, commit, and end the generation."""
+        """Stop the flow, wait for the batches in hand, commit, and end the generation.
+
+        A thread that crashed commits no more: whoever waited would only delay the next owner.
+        """
         self.stop_flow()
+        if not self._thread.crashed:
+            await self._empty_hands()
+            await self._last_commit()
+        self.listener.revoked(self._generation)
+        self._new_generation()
+
+    async def _empty_hands(self) -> None:
         try:
             await asyncio.wait_for(self._hands_empty.wait(), self.hand_over_s)
         except TimeoutError:
             log.warning("handed_over_with_batches_in_hand", batches=len(self._in_hand))
-        await self._last_commit()
-        self.listener.revoked(self._generation)
-        self._new_generation()
 
     async def _last_commit(self) -> None:
-        """Commit within bounds: the broker may be away, and a thread that crashed answers no more."""
-        if self._thread.crashed:
-            return
+        """Commit within bounds: the broker may be away."""
         try:
             await asyncio.wait_for(self._commit_books(released=not self._in_hand), LAST_COMMIT_S)
         except TimeoutError:
