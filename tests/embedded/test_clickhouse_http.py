@@ -189,6 +189,16 @@ def test_parameters_as_form_fields(clickhouse: Stack) -> None:
         assert client.query("SELECT {text:String}", parameters={"text": "it's\n"}).first_row == ("it's\n",)
 
 
+@pytest.mark.parametrize("form", [True, False])
+def test_a_parameter_too_long_for_a_real_server_is_refused(clickhouse: Stack, form: bool) -> None:
+    """What works here must work in production: a parameter of over 128 KiB is no good there."""
+    with connect(clickhouse, form_encode_query_params=form) as client:
+        longest = {"text": "x" * (128 * 1024)}
+        assert client.query("SELECT length({text:String})", parameters=longest).first_row == (128 * 1024,)
+        with pytest.raises(DatabaseError, match="Field value too long"):
+            client.query("SELECT length({text:String})", parameters={"text": "x" * (128 * 1024 + 1)})
+
+
 def test_settings_take_effect_and_do_not_stay(client: Client) -> None:
     """A setting in the URL holds for its own statement only."""
     sql = "SELECT getSetting('final'), getSetting('max_execution_time'), getSetting('join_use_nulls')"

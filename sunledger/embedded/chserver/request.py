@@ -44,6 +44,11 @@ _NOT_SETTINGS = frozenset(
 )
 
 
+_POCO_EXCEPTION = 1000
+# ClickHouse's own limit of a parameter, in the URL or in a form (http_max_field_value_size).
+_MAX_VALUE = 128 * 1024
+
+
 @dataclass(frozen=True)
 class Query:
     """What a request asks for, without its body."""
@@ -58,7 +63,13 @@ class Query:
 
 
 def parse(params: Mapping[str, str], headers: Mapping[str, str]) -> Query:
-    """Read the URL parameters (form fields are merged in by the caller) and headers."""
+    """Read the URL parameters (form fields are merged in by the caller) and headers.
+
+    Raises ClickHouseError when a value is longer than a real server takes.
+    """
+    if any(len(value) > _MAX_VALUE for value in params.values()):
+        text = "HTML Form Exception: Field value too long (http_max_field_value_size)"
+        raise ClickHouseError.make(_POCO_EXCEPTION, "POCO_EXCEPTION", text)
     return Query(
         sql=params.get("query", ""),
         database=params.get("database") or headers.get("x-clickhouse-database", ""),
