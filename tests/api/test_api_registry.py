@@ -92,6 +92,18 @@ async def test_archived_objects_are_kept_and_restored(api: Api) -> None:
     await api.connection("c", project["id"])
 
 
+async def test_a_device_is_archived_by_delete_only(api: Api) -> None:
+    """A PATCH would leave its tokens good; DELETE revokes them."""
+    device = await api.device("meter-1")
+    path = f"/v1/devices/{device['id']}"
+    refused = await api.http.patch(path, json={"archived": True})
+    assert_problem(refused, 422, "invalid")
+    assert "DELETE" in refused.text
+    assert (await api.http.get(path)).json()["version"] == 1
+    assert (await api.http.delete(path)).status_code == 204
+    assert (await api.http.patch(path, json={"archived": False})).json()["archived"] is False
+
+
 async def test_parents_must_exist_and_belong_together(api: Api) -> None:
     """An unknown parent, or another organisation's device, is a fault of that field."""
     unknown = {"organization_id": "org_" + "0" * 26, "name": "x", "country": "NG"}

@@ -72,6 +72,22 @@ def test_a_store_that_is_away_delays_and_loses_nothing(own_stack: Stack, doomed:
     assert len(described.members) == 2
 
 
+def test_a_worker_can_be_stopped_while_the_store_is_away(own_stack: Stack, doomed: World) -> None:
+    """SIGTERM ends it although what it has in hand cannot be stored; the next one stores it."""
+    worker = doomed.start(max_rows_in_hand=1000, fetch_rows=200)
+    organization = _organization(doomed)
+    with Feed(own_stack.endpoints.kafka, doomed.prefix, organization, seed=8, a_second=RATE) as feed:
+        feed.wait_more(300)
+        wait_until(lambda: doomed.books.value("SELECT count() FROM payments") > 0, 60, "payments stored")
+        own_stack.kill("clickhouse")
+        before = _rows_in(worker)
+        wait_until(lambda: _rows_in(worker) > before + 200, 60, "batches in hand")
+        assert worker.stop(60) is not None, worker.child.tail(20)
+        own_stack.start("clickhouse")
+        doomed.start()
+        _finish(doomed, feed)
+
+
 def test_a_broker_that_is_away_stops_nobody_for_ever(own_stack: Stack, doomed: World) -> None:
     """With Kafka killed for longer than the session time-out workers resume by themselves."""
     workers = [doomed.start(wait=False) for _ in range(2)]

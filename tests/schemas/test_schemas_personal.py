@@ -84,6 +84,28 @@ def test_other_spellings_of_a_personal_field_are_replaced() -> None:
     assert cells["SITE"] == "A"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "customerName", "clientPhone", "PHONE_NO", "Mobile Number", "msisdn2", "WhatsApp", "e-mail", "Email",
+        "home_address", "Agent code", "comments", "GPS Location", "Emergency contact", "passport_no",
+        "Date of birth", "FULLNAME",
+    ],
+)  # fmt: skip
+def test_unknown_columns_that_sound_personal_are_replaced(name: str) -> None:
+    """At the top and under `custom`, whatever the value is: by a pseudonym, or by the name of a fault."""
+    for value in ("Jane", 2348012345678, {"first": "Jane"}, ["Jane"], True):
+        for left in (protected({name: value})[name], protected({"custom": {name: value}})["custom"][name]):
+            assert PSEUDONYM(left) or left.startswith("!fault:")
+
+
+def test_other_unknown_columns_stay_unless_they_hide_something() -> None:
+    """Texts and numbers stay readable; what nobody looks inside is replaced whole."""
+    cells = {"SITE": "A", "FEEDER": 7, "TARIFF": "T1"}
+    assert protected(dict(cells)) == cells
+    assert protected({"SITE": {"who": "Jane"}}) == {"SITE": "!fault:wrong_type"}
+
+
 def test_white_space_does_not_make_another_person() -> None:
     """The pseudonym is that of the trimmed text."""
     assert protected(row(CUSTOMER_NAME=" John Doe\t")) == protected(row())

@@ -69,6 +69,21 @@ def test_a_forged_origin_is_refused(origin: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "replay",
+    [
+        b"12",
+        SIGNER.sign("replay_of", "org_b", 12),
+        SIGNER.sign("origin", "org_a", 12),
+        OriginSigner(b"other").sign("replay_of", "org_a", 12),
+    ],
+)
+def test_nobody_marks_a_row_of_another_as_replayed(replay: bytes) -> None:
+    """A replay is signed by a worker, as a replay and for its organisation."""
+    row = one(GOOD, ORG, ("replay_of", replay))
+    assert (row.replay_of, row.reasons) == (None, ["bad_header"])
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("line", b"x"), ("line", b"-1"), ("line", b"4294967296"), ("line", b"9" * 5000),
