@@ -33,7 +33,6 @@ class Origin:
     organization_id: str
     dataset_id: str
     id_namespace: str
-    profile: str
     source: str
     source_ref: str
     received_at: datetime
@@ -47,7 +46,6 @@ class Origin:
             headers.SOURCE: self.source,
             headers.SOURCE_REF: self.source_ref,
             headers.RECEIVED_AT: received.replace("+00:00", "Z"),
-            headers.PROFILE: self.profile,
         }
         return [(name, value.encode()) for name, value in values.items()]
 

@@ -152,7 +152,6 @@ class S3Intake:
             dataset.organization_id,
             dataset.id,
             dataset.id_namespace,
-            dataset.profile,
             "s3",
             file.source_ref,
             self._now(),

@@ -15,8 +15,6 @@ LINE: Final = "line"
 """Physical line on which the row starts, counted from 1 (decimal text)."""
 RECEIVED_AT: Final = "received_at"
 """When we received it: ISO 8601 in UTC with milliseconds."""
-PROFILE: Final = "profile"
-"""Which fields are required; absent means the profile `api`."""
 SEALED: Final = "sealed"
 """Encrypted originals of the pseudonymised fields, kept only if the row is quarantined."""
 UNREADABLE: Final = "unreadable"
@@ -34,7 +32,6 @@ ALL: Final = frozenset(
         SOURCE_REF,
         LINE,
         RECEIVED_AT,
-        PROFILE,
         SEALED,
         UNREADABLE,
         ORIGIN,

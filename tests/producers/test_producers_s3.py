@@ -46,7 +46,6 @@ def test_file_becomes_records_and_moves(world: World) -> None:
     assert first.headers["organization_id"] == ORG
     assert first.headers["dataset_id"] == "ds_1"
     assert first.headers["source"] == "s3"
-    assert first.headers["profile"] == "s3"
     assert first.headers["source_ref"] == file.source_ref
     assert first.headers["source_ref"].startswith(f"s3://{world.bucket}/{world.prefix}{NAME}@")
     assert first.headers["received_at"].endswith("Z")
