@@ -43,6 +43,8 @@ num.network.threads=2
 num.io.threads=4
 num.recovery.threads.per.data.dir=2
 log.cleaner.dedupe.buffer.size=16777216
+# The registry's topics are small: compacting them soon costs nothing.
+log.cleaner.backoff.ms=1000
 """
 
 _LOG4J = """\

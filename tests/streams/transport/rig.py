@@ -21,7 +21,7 @@ from streams.transport.consumer import BatchConsumer
 from streams.transport.thread import Start
 from tests.support.workers import wait_until
 
-LIMIT_S = 12.0
+LIMIT_S = 60.0
 
 
 class Topic:
