@@ -5,9 +5,10 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from schemas import payment_model, read_model
+from schemas.alerts import DatasetFailing
 from schemas.fields import ALIASES, CUSTOM, FIELDS, PROFILES
 from schemas.registry import REGISTRY_MODELS
-from schemas.topics import PAYMENTS, QUARANTINE, READS, REGISTRY, TopicSpec
+from schemas.topics import ALERTS, PAYMENTS, QUARANTINE, READS, REGISTRY, TopicSpec
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -61,6 +62,7 @@ def schemas_by_topic() -> dict[str, dict[str, Any]]:
         PAYMENTS: payment_schema("api"),
         READS: read_model.RECORD.json_schema(mode="validation"),
         QUARANTINE: _quarantine_schema(),
+        ALERTS: DatasetFailing.model_json_schema(),
         **{
             REGISTRY[kind]: TypeAdapter(model).json_schema(mode="serialization")
             for kind, model in REGISTRY_MODELS.items()

@@ -75,13 +75,21 @@ QUARANTINE: Final = TopicSpec(
     False,
     "What was refused, why and where from, for alerts; the sealed original is in ClickHouse.",
 )
+ALERTS: Final = TopicSpec(
+    "alerts",
+    "organisation and dataset it is about",
+    1,
+    30 * DAY_MS,
+    False,
+    "Datasets whose rows fail, told by the workers to producers and admins.",
+)
 REGISTRY: Final[dict[str, TopicSpec]] = {
     kind: TopicSpec(
         f"registry.{kind}", "id of the object", 1, -1, True, f"Newest version of each of the {kind}."
     )
     for kind in REGISTRY_KINDS
 }
-TOPICS: Final[tuple[TopicSpec, ...]] = (PAYMENTS, READS, QUARANTINE, *REGISTRY.values())
+TOPICS: Final[tuple[TopicSpec, ...]] = (PAYMENTS, READS, QUARANTINE, ALERTS, *REGISTRY.values())
 
 
 def kinds_by_topic(prefix: str) -> dict[str, RegistryKind]:

@@ -10,6 +10,7 @@ from schemas.topics import PAYMENTS, READS, TopicSpec
 from sinks.client import ClientFactory
 from sinks.writer import Writer
 from streams import payments_work, reads_decide
+from streams.brakes import Brake
 from streams.config import WorkerConfig
 from streams.history import History
 from streams.index import PaymentIndex, ReadIndex
@@ -65,6 +66,7 @@ class Assembly:
         self._partitions = partitions
         self._lease = lease
         self._stores: list[Store] = []
+        self._brakes: list[Brake] = []
 
     def store(self, name: str) -> Store:
         """A store for one thread; `name` is for metrics and logs."""
@@ -74,13 +76,20 @@ class Assembly:
 
     @property
     def waiting(self) -> bool:
-        """Whether some store is being waited for."""
-        return any(store.waiting for store in self._stores)
+        """Whether some store is being waited for, or a topic held back."""
+        return any(store.waiting for store in self._stores) or bool(self.stopped)
+
+    @property
+    def stopped(self) -> list[str]:
+        """Topics that are held back because most organisations fail."""
+        return [brake.topic for brake in self._brakes if brake.stopped]
 
     def abandon(self) -> None:
         """The process ends: nothing is waited for any more."""
         for store in self._stores:
             store.abandon()
+        for brake in self._brakes:
+            brake.end()
 
     def payments(self, epoch: int) -> TopicLine:
         """The line of the payments topic."""
@@ -123,6 +132,11 @@ class Assembly:
     def _name(self, spec: TopicSpec) -> str:
         return spec.full_name(self._config.topic_prefix)
 
+    def _brake(self, topic: str) -> Brake:
+        name = topic.removeprefix(self._config.topic_prefix)
+        self._brakes.append(Brake(name, self._config.brake, self._resolver.registry))
+        return self._brakes[-1]
+
     def _suspects(self, topic: str, epoch: int) -> Suspects:
         return Suspects(self.store(f"{topic}:attempts"), topic, epoch, self._config.name)
 
@@ -148,6 +162,7 @@ class Assembly:
             remember,
             store,
             self._outlet,
+            self._brake(topic),
             partitions,
             self._lease,
         )

@@ -4,6 +4,21 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class BrakeLimits:
+    """When a dataset fails, and whether a topic may be stopped.
+
+    Attributes:
+        share: of refused rows, above which a dataset fails; 1 never does.
+        run: refused rows one after the other at which it fails.
+        stop_topic: whether the topic stops when most organisations fail together.
+    """
+
+    share: float = 0.5
+    run: int = 500
+    stop_topic: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Configuration of one worker process.
 
@@ -25,6 +40,7 @@ class WorkerConfig:
         fetch_rows: most records of one fetch.
         max_rows_in_hand: rows at which agents of one topic are held back.
         stall_limit_s: the process ends when a batch makes no progress for so long though the store answers.
+        brake: when a dataset counts as failing, and whether a topic may be stopped.
         topic_check_s: seconds between two looks at the topics' ids.
     """
 
@@ -45,4 +61,5 @@ class WorkerConfig:
     fetch_rows: int = 20_000
     max_rows_in_hand: int = 120_000
     stall_limit_s: float = 300.0
+    brake: BrakeLimits = BrakeLimits()
     topic_check_s: float = 5.0

@@ -39,6 +39,12 @@ LAG = Gauge(
 RESTORE_SECONDS = Histogram("sunledger_restore_seconds", "Time to restore a partition's index.", ["topic"])
 INDEX_KEYS = Gauge("sunledger_index_keys", "Keys held in the deduplication index.", ["topic"])
 REGISTRY_OBJECTS = Gauge("sunledger_registry_objects", "Registry objects known to the worker.", ["kind"])
+TOPIC_STOPPED = Gauge(
+    "sunledger_topic_stopped", "1 while a topic is held back: most organisations fail together.", ["topic"]
+)
+DATASETS_FAILING = Counter(
+    "sunledger_datasets_failing_total", "Alerts about datasets whose rows fail.", ["topic"]
+)
 REQUEUED = Counter(
     "sunledger_requeued_total", "Quarantined rows replayed because their object appeared.", ["kind"]
 )

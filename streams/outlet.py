@@ -1,4 +1,4 @@
-"""What the worker itself publishes: rows of other homes, refused rows, replays. Blocks until acknowledged."""
+"""What the worker itself publishes: rows of other homes, refused rows, alerts. Blocks until acknowledged."""
 
 import threading
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ import structlog
 
 from producers.publisher import Publisher, PublishError, Record
 from schemas import headers
-from schemas.identity import partition_of
+from schemas.alerts import DatasetFailing
+from schemas.identity import netstrings, partition_of
 from schemas.outcomes import Outcome
-from schemas.topics import QUARANTINE
+from schemas.topics import ALERTS, QUARANTINE
 from streams.rows import OriginSigner, Row
 from streams.store import Lease
 from streams.turn import Verdict
@@ -62,6 +63,19 @@ class Outlet:
             )
             for verdict in verdicts
             if verdict.outcome is Outcome.QUARANTINED
+        ]
+        self._send(records, lease)
+
+    def alert(self, alerts: Sequence[DatasetFailing], lease: Lease) -> None:
+        """Tell producers and admins of failing datasets."""
+        records = [
+            Record(
+                ALERTS.full_name(self._prefix),
+                netstrings(alert.organization_id, alert.dataset_id).encode(),
+                alert.model_dump_json().encode(),
+                [(headers.ORGANIZATION_ID, alert.organization_id.encode())],
+            )
+            for alert in alerts
         ]
         self._send(records, lease)
 

@@ -24,6 +24,7 @@ class Dataset:
     """What the streams need of a dataset."""
 
     id: str
+    version: int
     organization_id: str
     project_ids: frozenset[str]
     programme_id: str
@@ -155,6 +156,7 @@ class Registry:
 def _dataset(message: DatasetMessage) -> Dataset:
     return Dataset(
         id=message.id,
+        version=message.version,
         organization_id=message.organization_id,
         project_ids=frozenset(message.project_ids),
         programme_id=message.programme_id or "",

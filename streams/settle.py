@@ -1,13 +1,15 @@
 """Settling a turn: decide, send on, write in order, remember. The steps and what failing there means.
 
 1. decide      reads the index and, where contents differ, the store; a failure changes nothing.
+               The brake looks at the verdicts: it may hold the turn back before anything is written.
 2. facts       versions, keys, decisions, quarantine. Dying here: the rows are found without a ledger
                row and keep the outcome they were stored with.
 3. send on     rows of other homes, until the broker has them. Dying here: they are sent again, and
                the second copy is recognised by its origin.
 4. announce    refused rows to the quarantine topic, until the broker has them.
 5. ledger      the outcomes. Dying here: a redelivery finds them and is skipped.
-6. ranges      the finished batches. Dying here: as above.
+6. ranges      the finished batches. Dying here: as above. Then alerts; one that is lost by a death
+               is raised again by the next bad rows.
 7. remember    the index, never before the insert. Only then is a batch done and committed.
 """
 
@@ -18,9 +20,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
+from schemas.alerts import DatasetFailing
 from schemas.outcomes import Code, Outcome, reason
 from sinks.errors import Refused
 from streams import metrics
+from streams.brakes import Brake
 from streams.outlet import Outlet
 from streams.store import Lease, Store
 from streams.turn import Decided, Fact, Prepared, ledger_batch, ranges_batch
@@ -61,6 +65,7 @@ class Settle(Generic[M]):
         remember: Callable[[M], None],
         store: Store,
         outlet: Outlet,
+        brake: Brake,
         partitions: Callable[[], int],
         lease: Callable[[Sequence[Prepared]], Lease],
     ) -> None:
@@ -72,6 +77,7 @@ class Settle(Generic[M]):
         self._remember = remember
         self._store = store
         self._outlet = outlet
+        self._brake = brake
         self._partitions = partitions
         self._lease = lease
 
@@ -84,9 +90,12 @@ class Settle(Generic[M]):
         lease = self._lease(turn)
         partitions = self._partitions()
         refused: dict[int, str] = {}
+        alerts: list[DatasetFailing] = []
         while True:
             with self._timed("decide"):
                 decided, memory = self._decide(turn, partitions, refused, lease)
+            if not refused:
+                alerts = self._brake.look(decided.verdicts, lease)
             with self._timed("facts"):
                 found = self._facts(decided.facts, lease)
             if not found:
@@ -96,6 +105,7 @@ class Settle(Generic[M]):
         self._outlet.announce(self._topic, decided.verdicts, lease)
         with self._timed("ledger"):
             self._ledger(turn, decided, lease)
+        self._outlet.alert(alerts, lease)
         self._remember(memory)
         self._count(turn, decided)
 

@@ -110,6 +110,12 @@ class Worker:
         """
         return self._app is not None and self.gates.all_open
 
+    def why_not_ready(self) -> str | None:
+        """None when ready; otherwise what is waited for."""
+        if stopped := self._assembly.stopped:
+            return f"stopped, most organisations fail together: {', '.join(stopped)}"
+        return None if self.ready else "restoring"
+
     @property
     def app(self) -> faust.App:
         """The Faust app, once `run` has made it."""

@@ -12,6 +12,8 @@ from schemas.registry import parse
 from schemas.topics import RegistryKind
 from sinks import client as clickhouse_client
 from sinks.writer import Writer
+from streams.brakes import Brake
+from streams.config import BrakeLimits
 from streams.history import History
 from streams.index import PaymentIndex, ReadIndex
 from streams.outlet import Outlet
@@ -121,7 +123,8 @@ class World:
             load, memory = load_reads(ends), lambda new: remember_reads(ends, new)
         self._settle: Settle[Any] = Settle(
             kind, kind[:-1], 0, "w", self.decide, memory, self.store,
-            Outlet(self.published, "", SIGNER), lambda: partitions, lambda turn: Always(),  # type: ignore[arg-type]
+            Outlet(self.published, "", SIGNER), Brake(kind, BrakeLimits(), self.registry), lambda: partitions,
+            lambda turn: Always(),  # type: ignore[arg-type]
         )  # fmt: skip
         suspects = Suspects(self.store, kind, 0, "w")
         self._restorer = Restorer(self.store, self.history, load, kind, 0, lambda: partitions, suspects)

@@ -1,0 +1,166 @@
+"""Brakes by themselves: whose rows fail, who is told, and what stops a topic."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from schemas.outcomes import Outcome
+from streams.brakes import MIN_ORGANIZATION_ROWS, WINDOW_ROWS, Brake
+from streams.config import BrakeLimits
+from streams.registry import Registry
+from streams.rows import Row
+from streams.store import Abandoned
+from streams.turn import Verdict
+from tests.streams.made import record
+from tests.streams.world import register
+
+RECORD = record(0, b"", [])
+
+
+class Held(Exception):
+    """The lease was asked for while the topic is held back."""
+
+
+class Lease:
+    """A lease that tells that somebody waits, by an exception after so many renewals."""
+
+    def __init__(self, patience: int = 0) -> None:
+        self.patience = patience
+
+    def renew(self) -> None:
+        """Count down."""
+        self.patience -= 1
+        if self.patience < 0:
+            raise Held
+
+
+def registry(organizations: int = 5) -> Registry:
+    """Organisations org_0, org_1, … and the dataset `ds` of org_0."""
+    made = Registry()
+    for number in range(organizations):
+        register(made, "organizations", {"id": f"org_{number}", "name": "N"})
+    register(made, "datasets", {"id": "ds", "organization_id": "org_0"})
+    return made
+
+
+def verdicts(
+    pattern: str, organization: str = "org_0", dataset: str = "ds", replay: int | None = None
+) -> list[Verdict]:
+    """One verdict a letter: `.` accepted, `x` quarantined."""
+    return [
+        Verdict(
+            Row(RECORD, 0, False, organization, dataset, "s3", "f", 0, 0, replay, None),
+            Outcome.QUARANTINED if letter == "x" else Outcome.ACCEPTED,
+            "",
+            reasons=["bad_decimal:PAYMENT_AMOUNT"] if letter == "x" else (),
+        )
+        for letter in pattern
+    ]
+
+
+def brake(known: Registry | None = None, **limits: Any) -> Brake:
+    """A brake of the payments topic."""
+    return Brake("payments", BrakeLimits(**limits), known or registry())
+
+
+def test_a_dataset_whose_share_passes_the_limit_is_told_once() -> None:
+    """From 200 rows on, when more than half of the latest are refused; again after it was good."""
+    watch = brake()
+    assert watch.look(verdicts("x" * 199), Lease()) == []
+    (alert,) = watch.look(verdicts("x"), Lease())
+    assert (alert.organization_id, alert.dataset_id, alert.dataset_version) == ("org_0", "ds", 1)
+    assert (alert.rows, alert.bad, alert.run) == (200, 200, 200)
+    assert alert.reasons == ["bad_decimal:PAYMENT_AMOUNT"]
+    assert "200 of the latest 200" in alert.summary
+    assert watch.look(verdicts("x" * 100), Lease()) == []
+    assert watch.look(verdicts("." * 2 * WINDOW_ROWS), Lease()) == []
+    assert len(watch.look(verdicts("x" * 2 * WINDOW_ROWS), Lease())) == 1
+
+
+@pytest.mark.parametrize(("pattern", "told"), [("x." * 300, 0), ("xx." * 300, 1), ("." * 5000, 0)])
+def test_half_refused_is_not_yet_too_many(pattern: str, told: int) -> None:
+    """The limit is a share that is passed, not reached."""
+    assert len(brake().look(verdicts(pattern), Lease())) == told
+
+
+@pytest.mark.parametrize("turns", [1, 2, 50])
+def test_a_run_of_refused_rows_is_told_wherever_it_lies(turns: int) -> None:
+    """500 in a row among thousands of good ones, in one turn or over many."""
+    rows = "." * 4000 + "x" * 500 + "." * 4000
+    size = len(rows) // turns
+    watch, found = brake(share=0.9), []
+    for at in range(0, len(rows), size):
+        found += watch.look(verdicts(rows[at : at + size]), Lease())
+    assert [alert.run for alert in found] == [500]
+    assert brake(share=0.9).look(verdicts("." * 4000 + "x" * 499 + "." * 4000), Lease()) == []
+
+
+def test_old_rows_do_not_outweigh_new_ones() -> None:
+    """A dataset that was good for a long time fails all the same when it breaks."""
+    watch = brake(run=10**9)
+    for _ in range(50):
+        assert watch.look(verdicts("." * WINDOW_ROWS), Lease()) == []
+    told = [bool(watch.look(verdicts("x" * 100), Lease())) for _ in range(2 * WINDOW_ROWS // 100)]
+    assert sum(told) == 1
+
+
+def test_replays_do_not_count() -> None:
+    """Correcting what is in quarantine must not pause the dataset again."""
+    assert brake().look(verdicts("x" * 1000, replay=7), Lease()) == []
+
+
+def test_a_resumed_dataset_begins_anew() -> None:
+    """Resuming makes a new version; what failed before it is nobody's any more."""
+    known = registry()
+    watch = brake(known)
+    assert len(watch.look(verdicts("x" * 1000), Lease())) == 1
+    register(known, "datasets", {"id": "ds", "organization_id": "org_0", "version": 2})
+    assert watch.look(verdicts("x" * 100), Lease()) == []
+    (alert,) = watch.look(verdicts("x" * 100), Lease())
+    assert (alert.dataset_version, alert.rows) == (2, 200)
+
+
+def test_one_sender_never_stops_the_others() -> None:
+    """One organisation fails, however much it sends, under however many invented names."""
+    watch = brake()
+    assert len(watch.look(verdicts("x" * 50_000), Lease())) == 1
+    for number in range(50):
+        watch.look(verdicts("x" * 100, organization=f"org_invented_{number}", dataset=""), Lease())
+    for number in (1, 2):
+        watch.look(verdicts("." * 100, organization=f"org_{number}", dataset=""), Lease())
+    assert not watch.stopped
+
+
+def failing(count: int, good: int) -> list[Verdict]:
+    """Rows of organisations that fail, and of some that do not."""
+    rows = [verdicts("x" * MIN_ORGANIZATION_ROWS, f"org_{n}", "") for n in range(count)]
+    rows += [verdicts("." * MIN_ORGANIZATION_ROWS, f"org_{n}", "") for n in range(count, count + good)]
+    return [verdict for one in rows for verdict in one]
+
+
+@pytest.mark.parametrize(("bad", "good", "stops"), [(3, 2, True), (3, 3, False), (2, 0, False), (5, 0, True)])
+def test_a_topic_stops_when_most_organisations_fail(bad: int, good: int, stops: bool) -> None:
+    """More than half of those that send, and at least three; the turn is held before it is written."""
+    watch = brake(registry(6))
+    if stops:
+        with pytest.raises(Held):
+            watch.look(failing(bad, good), Lease(patience=2))
+    else:
+        watch.look(failing(bad, good), Lease())
+    assert watch.stopped is stops
+
+
+def test_an_operator_can_switch_it_off() -> None:
+    """When all senders really are wrong, their rows belong into quarantine."""
+    watch = brake(stop_topic=False)
+    watch.look(failing(5, 0), Lease())
+    assert not watch.stopped
+
+
+def test_a_held_turn_ends_with_the_process() -> None:
+    """SIGTERM: the turn is given up unwritten."""
+    watch = brake()
+    threading.Timer(0.2, watch.end).start()
+    with pytest.raises(Abandoned):
+        watch.look(failing(5, 0), Lease(patience=10**9))
