@@ -35,6 +35,9 @@ OUTBOX_PUBLISHED: Final = Counter(
 OUTBOX_FAILURES: Final = Counter(
     "sunledger_outbox_failures_total", "Attempts of the relay that failed, by part that failed.", ["part"]
 )
+DATASETS_PAUSED: Final = Counter(
+    "sunledger_datasets_paused_total", "Datasets paused by the brake because their rows fail."
+)
 RECONCILED: Final = Counter(
     "sunledger_registry_reconciled_total",
     "Registry messages queued again because the topic lacked them.",

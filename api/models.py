@@ -149,6 +149,8 @@ class Dataset(Registered):
     default_currency: Mapped[str | None] = mapped_column(String(3))
     schedule: Mapped[str] = mapped_column(String(20))
     state: Mapped[str] = mapped_column(String(20), default="active")
+    state_detail: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """Why the brake paused it; empty when a person did, or it is active."""
     location: Mapped[dict[str, Any]] = mapped_column(Json)
     """Bucket, prefix, endpoint and region; the keys are in `sealed_credentials`."""
     sealed_credentials: Mapped[str] = mapped_column(Text)

@@ -112,6 +112,10 @@ class DatasetSource(Protocol):
         """All datasets with source s3 and state active, read afresh on every call."""
         ...
 
+    def is_active(self, dataset_id: str) -> bool:
+        """Whether the dataset is active now: a brake, or an admin, may pause it at any time."""
+        ...
+
 
 class RunStore(Protocol):
     """The durable record of runs and files. Each call is one committed transaction."""

@@ -6,6 +6,7 @@ ProducerError
 │   ├── BrokerUnavailable        retryable: no acknowledgement in time
 │   ├── PublisherFull            retryable: more waits for the broker than may wait
 │   └── RecordTooLarge           never: the record exceeds what a topic takes
+├── DatasetPaused                somebody, or the brake, paused it while it was read
 ├── TopicMisconfigured           an operator's matter
 ├── FileRefused                  a file-level error: no row of it is published
 └── SourceError                  the bucket's side
@@ -36,6 +37,13 @@ class PublisherFull(PublishError):
 
 class RecordTooLarge(PublishError):
     """The record exceeds the largest size of a record; sending again is of no use."""
+
+
+class DatasetPaused(ProducerError):
+    """The dataset was paused while a file of it was published; the file goes on when it is active."""
+
+    def __init__(self) -> None:
+        super().__init__("paused while a file was published; the file goes on when the dataset is active")
 
 
 class TopicMisconfigured(ProducerError):

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -11,6 +12,7 @@ from producers.backoff import FIRST_PAUSE_S, Backoff, Stopped
 from producers.contracts import DatasetSource, Run, RunState, RunStore, S3Dataset, StoreUnavailable
 from producers.errors import ProducerError, SourceUnavailable
 from producers.metrics import LAST_POLL, RUNS
+from producers.pace import Pace
 from producers.patient_store import PatientStore
 from producers.publisher import Publisher
 from producers.rows import RowRecords
@@ -39,17 +41,22 @@ class Poller:
         store: RunStore,
         publisher: Publisher,
         rows: RowRecords,
+        unjudged: Callable[[], int],
         *,
         now: Callable[[], datetime] = utc_now,
         poll_s: float = POLL_S,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
-        """`publisher` waits long for the broker (`FILE_DELIVERY_TIMEOUT_S`); pauses are in seconds."""
+        """`publisher` waits long for the broker (`FILE_DELIVERY_TIMEOUT_S`); pauses are in seconds.
+
+        `unjudged` counts rows that are published and not judged yet.
+        """
         self._stop = threading.Event()
         self._backoff = Backoff(self._stop, first_pause_s)
         self._source = source
         self._store = PatientStore(store, self._backoff)
-        self._intake = S3Intake(self._store, publisher, rows, self._backoff, now)
+        self._unjudged = unjudged
+        self._intake = S3Intake(self._store, publisher, rows, self._backoff, now, self._pace)
         self._now = now
         self._poll_s = poll_s
         self._unreadable_schedules: set[str] = set()
@@ -88,6 +95,15 @@ class Poller:
     def _datasets(self) -> list[S3Dataset]:
         """The active datasets, waited for if need be."""
         return list(self._backoff.until_done(self._source.active, (StoreUnavailable,)))
+
+    def _pace(self, dataset_id: str) -> Pace:
+        """The pace of one file of a dataset."""
+        is_active = partial(self._source.is_active, dataset_id)
+        return Pace(
+            self._unjudged,
+            lambda: self._backoff.until_done(is_active, (StoreUnavailable,)),
+            self._backoff.pause,
+        )
 
     def _requested(self, run: Run) -> None:
         """Serve a run that somebody asked for."""

@@ -16,8 +16,9 @@ import structlog
 
 from producers.backoff import Backoff
 from producers.contracts import FileRecord, FileState, Run, RunStore, S3Dataset
-from producers.errors import BrokerUnavailable, FileRefused, ProducerError, SourceChanged
+from producers.errors import BrokerUnavailable, DatasetPaused, FileRefused, ProducerError, SourceChanged
 from producers.metrics import FILE_ROWS
+from producers.pace import Pace
 from producers.publisher import FILE_DELIVERY_TIMEOUT_S, Publisher
 from producers.rows import Origin, RowRecords
 from producers.s3 import Bucket, S3Object
@@ -46,13 +47,18 @@ class S3Intake:
         rows: RowRecords,
         backoff: Backoff,
         now: Callable[[], datetime],
+        pace: Callable[[str], Pace],
     ) -> None:
-        """`publisher` waits longer for the broker than one for requests; `now` gives aware times."""
+        """`publisher` waits longer for the broker than one for requests; `now` gives aware times.
+
+        `pace` makes the pace of one file of a dataset.
+        """
         self._store = store
         self._publisher = publisher
         self._rows = rows
         self._backoff = backoff
         self._now = now
+        self._pace = pace
         self._mover = Mover(store)
 
     def run(self, dataset: S3Dataset, run: Run) -> None:
@@ -61,7 +67,7 @@ class S3Intake:
         Raises:
             Stopped: the process is to end; everything unfinished is on record.
             SourceError: the bucket does not answer, or refuses.
-            ProducerError: the dataset cannot be served as it is.
+            ProducerError: the dataset cannot be served as it is, or was paused meanwhile.
         """
         if dataset.profile not in PROFILES:
             raise ProducerError(f"there is no profile {dataset.profile!r}")
@@ -146,6 +152,7 @@ class S3Intake:
         Raises:
             FileRefused: a file-level error, found before any row was published.
             BrokerUnavailable: not all were acknowledged; to be repeated from the first row.
+            DatasetPaused: the same, once it is active again.
         """
         partitions = self._publisher.partitions(self._rows.topic)
         origin = Origin(
@@ -157,15 +164,22 @@ class S3Intake:
             self._now(),
         )
         body = bucket.open(found)
+        pace = self._pace(dataset.id)
         unreadable = 0
+        group = self._publisher.group(self._backoff.check)
         try:
-            group = self._publisher.group(self._backoff.check)
             for rows in _batches(Table(body, dataset.profile), ROWS_AT_ONCE):
                 self._backoff.check()
                 unreadable += sum(isinstance(row, UnreadableRow) for row in rows)
                 for record in self._rows.of(origin, rows, partitions):
                     group.add_waiting(record, FILE_DELIVERY_TIMEOUT_S)
+                pace.sent(len(rows))
             received = group.wait(FILE_DELIVERY_TIMEOUT_S + 5)
+        except (DatasetPaused, SourceChanged):
+            # what is in the topic by now was received, and the receipt counts it
+            received = group.wait(FILE_DELIVERY_TIMEOUT_S + 5)
+            self._store.advance(file.id, FileState.CLAIMED, received=received)
+            raise
         finally:
             body.close()
         FILE_ROWS.labels("unreadable").inc(unreadable)

@@ -128,7 +128,7 @@ def worker() -> None:
 
 @app.command()
 def producers() -> None:
-    """Run the S3 poller and the outbox relay."""
+    """Run the S3 poller, the outbox relay and the brakes."""
     from sunledger import processes  # noqa: PLC0415
 
     settings = load(ProducersSettings)

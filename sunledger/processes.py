@@ -5,12 +5,14 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from typing import NoReturn
 
 import structlog
 import uvicorn
 
 from api.app import create_app
+from api.brakes import BrakeKeeper
 from api.datasets.runs import SqlRunStore
 from api.datasets.source import SqlDatasetSource
 from api.db import Database
@@ -20,13 +22,14 @@ from api.parts import ApiSettings as ApiValues
 from api.reconcile import KafkaTopicVersions, reconcile
 from api.relay import Relay
 from api.sealing import CredentialBox
+from producers.pace import Unjudged
 from producers.poller import Poller
 from producers.publisher import FILE_DELIVERY_TIMEOUT_S, Publisher
 from producers.rows import RowRecords
 from schemas.personal import Pseudonymizer, Sealer
 from schemas.topics import PAYMENTS
 from sinks import client as clickhouse
-from streams.config import WorkerConfig
+from streams.config import BrakeLimits, WorkerConfig
 from streams.worker import Worker
 from sunledger import migrations
 from sunledger.ops import OpsServer
@@ -115,10 +118,11 @@ def run_worker(settings: WorkerSettings) -> NoReturn:
             fetch_rows=settings.fetch_rows,
             max_rows_in_hand=settings.max_rows_in_hand,
             stall_limit_s=settings.stall_limit_s,
+            brake=BrakeLimits(settings.brake_share, settings.brake_run, settings.topic_brake),
         )
     )
     if settings.ops_port:
-        OpsServer(settings.ops_host, settings.ops_port, lambda: None if worker.ready else "restoring").start()
+        OpsServer(settings.ops_host, settings.ops_port, worker.why_not_ready).start()
     migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
     migrations.store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
     code = worker.run()
@@ -128,7 +132,7 @@ def run_worker(settings: WorkerSettings) -> NoReturn:
 
 
 def run_producers(settings: ProducersSettings) -> int:
-    """Run the S3 poller and the outbox relay until SIGTERM (0) or until one of them fails (1)."""
+    """Run S3 poller, outbox relay and brakes until SIGTERM (0) or until one of them fails (1)."""
     sql_url = settings.sql_url.get_secret_value()
     migrations.sql(sql_url)
     migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
@@ -142,23 +146,36 @@ def run_producers(settings: ProducersSettings) -> int:
     )
     db = Database(sql_url)
     box = CredentialBox(raw(settings.credential_key)[:32])
-    poller = Poller(SqlDatasetSource(db, box), SqlRunStore(db), files, rows)
-    thread = threading.Thread(target=poller.run, name="poller", daemon=True)
+    unjudged = Unjudged(settings.kafka, f"{settings.topic_prefix}{settings.group}", rows.topic)
+    poller = Poller(SqlDatasetSource(db, box), SqlRunStore(db), files, rows, unjudged)
+    brakes = BrakeKeeper(db, settings.kafka, settings.topic_prefix)
+    threads = [
+        threading.Thread(target=part.run, name=name, daemon=True)
+        for name, part in (("poller", poller), ("brakes", brakes))
+    ]
+
+    def missing() -> str | None:
+        ended = [thread.name for thread in threads if not thread.is_alive()]
+        return f"{', '.join(ended)} ended" if ended else None
+
     if settings.ops_port:
-        OpsServer(
-            settings.ops_host, settings.ops_port, lambda: None if thread.is_alive() else "poller ended"
-        ).start()
-    thread.start()
+        OpsServer(settings.ops_host, settings.ops_port, missing).start()
+    for thread in threads:
+        thread.start()
     try:
-        return asyncio.run(_relay_until_stopped(settings, db, poller, thread))
+        return asyncio.run(_relay_until_stopped(settings, db, (poller, brakes), threads))
     finally:
-        thread.join(20)
+        for thread in threads:
+            thread.join(20)
         files.close()
         db.close()
 
 
 async def _relay_until_stopped(
-    settings: ProducersSettings, db: Database, poller: Poller, thread: threading.Thread
+    settings: ProducersSettings,
+    db: Database,
+    parts: Sequence[Poller | BrakeKeeper],
+    threads: Sequence[threading.Thread],
 ) -> int:
     publisher = Publisher(settings.kafka, client_id="sunledger-relay")
     stop = asyncio.Event()
@@ -168,7 +185,7 @@ async def _relay_until_stopped(
     tasks = [
         asyncio.create_task(Relay(db, publisher, settings.topic_prefix).run(stop), name="relay"),
         asyncio.create_task(_reconcile(db, versions), name="reconcile"),
-        asyncio.create_task(asyncio.to_thread(thread.join), name="poller"),
+        *(asyncio.create_task(asyncio.to_thread(thread.join), name=thread.name) for thread in threads),
     ]
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -182,7 +199,8 @@ async def _relay_until_stopped(
         return 1 if failed and not stop.is_set() else 0
     finally:
         stop.set()
-        poller.stop()
+        for part in parts:
+            part.stop()
         for task in (*tasks[1:], stopped):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

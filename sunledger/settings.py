@@ -131,12 +131,24 @@ class WorkerSettings(_Kafka, _ClickHouse, _Port):
     commit_interval_s: float = Field(1.0, gt=0, description="Seconds between commits of offsets.")
     fetch_rows: int = Field(20_000, ge=1, description="Most records of one fetch.")
     max_rows_in_hand: int = Field(120_000, ge=1, description="Rows at which a topic's agents are held back.")
+    brake_share: float = Field(
+        0.5, gt=0, le=1, description="Share of refused rows above which a dataset is paused; 1 is never."
+    )
+    brake_run: int = Field(
+        500, ge=1, description="Refused rows one after the other at which a dataset is paused."
+    )
+    topic_brake: bool = Field(
+        True, description="Whether a topic stops when most organisations fail together."
+    )
     stall_limit_s: float = Field(300.0, ge=1, description="Seconds without progress that end the process.")
 
 
 class ProducersSettings(_Kafka, _Sql, _Port):
-    """Settings of `sunledger producers`: the S3 poller and the outbox relay."""
+    """Settings of `sunledger producers`: the S3 poller, the outbox relay and the brakes."""
 
+    group: str = Field(
+        "sunledger", min_length=1, description="The workers' consumer group: how far rows are judged."
+    )
     credential_key: Secret = Field(description="Opens the credentials of datasets.")
     pseudonym_secret: Secret = Field(description="Master secret of pseudonyms.")
     pseudonym_profile: Literal["hmac", "sha256"] = Field("hmac", description="How pseudonyms are made.")

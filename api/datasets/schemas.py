@@ -109,6 +109,7 @@ class DatasetOut(Output):
     default_currency: str | None
     schedule: str
     state: str
+    state_detail: str = Field(description="Why it was paused by itself; empty otherwise.")
     s3: S3Out = Field(validation_alias="location", serialization_alias="s3")
 
 

@@ -49,6 +49,8 @@ def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPa
     )
     if body.s3:
         _locate(box, dataset, body.s3)
+    if body.state is not None:
+        changes["state_detail"] = ""
     repository.change(session, dataset, changes, "")
     return dataset
 
@@ -64,7 +66,8 @@ def request_run(session: Session, dataset_id: str) -> Run:
     if dataset.archived:
         raise Archived
     if dataset.state != "active":
-        raise Conflict("The dataset is paused; set its state to `active` first.")
+        why = f" ({dataset.state_detail})" if dataset.state_detail else ""
+        raise Conflict(f"The dataset is paused{why}; set its state to `active` first.")
     run = Run(id=ids.new_id(ids.RUN), dataset_id=dataset_id, trigger="demand", state="requested")
     session.add(run)
     session.flush()

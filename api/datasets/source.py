@@ -55,6 +55,17 @@ class SqlDatasetSource:
             found = session.scalars(query).all()
         return [opened for dataset in found if (opened := self._open(dataset))]
 
+    def is_active(self, dataset_id: str) -> bool:
+        """Whether the dataset is active now.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        query = select(Dataset.state, Dataset.archived).where(Dataset.id == dataset_id)
+        with store_errors(), self._db.read() as session:
+            found = session.execute(query).one_or_none()
+        return found is not None and found.state == "active" and not found.archived
+
     def _open(self, dataset: Dataset) -> S3Dataset | None:
         try:
             secret = self._box.open(dataset.id, dataset.sealed_credentials)

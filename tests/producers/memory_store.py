@@ -158,6 +158,9 @@ class Datasets:
     def active(self) -> Sequence[S3Dataset]:
         return list(self.datasets)
 
+    def is_active(self, dataset_id: str) -> bool:
+        return any(dataset.id == dataset_id for dataset in self.datasets)
+
 
 numbers = itertools.count(1)
 """Numbers that no two tests share."""

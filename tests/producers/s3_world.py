@@ -196,7 +196,8 @@ class World:
             store = fate.wrap(self.store, STORE_STEPS)
             rows = fate.wrap(rows, ("of",))
         options = {"poll_s": 0.05, "first_pause_s": 0.05, **options}
-        return Poller(self.datasets, store, publisher or self.publisher(), rows, **options)
+        unjudged = options.pop("unjudged", lambda: 0)
+        return Poller(self.datasets, store, publisher or self.publisher(), rows, unjudged, **options)
 
     def run(self, fate: Fate | None = None, **options: Any) -> tuple[RunState, str | None]:
         """Ask for a run and serve it; returns how it ended."""
