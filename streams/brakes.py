@@ -135,7 +135,7 @@ class Brake:
         log.critical("topic_stopped", topic=self.topic, organizations=len(active), failing=failing)
         while True:
             lease.renew()
-            if self._ending.wait(LOOK_S):
+            if self._ending.wait(LOOK_S) or lease.giving_up:
                 raise Abandoned
 
     def _note_datasets(

@@ -27,6 +27,11 @@ class GroupLease:
         self._session_timeout_s = session_timeout_s
         self._pause = threading.Event()
 
+    @property
+    def giving_up(self) -> bool:
+        """See `streams.store.Lease`."""
+        return self._consumer.giving_up
+
     def renew(self) -> None:
         """See `streams.store.Lease`."""
         waited = False

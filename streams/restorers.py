@@ -102,6 +102,8 @@ class Restorer:
 class _WhileOwned:
     """The lease of a restore: it only reads, so owning the partitions is enough."""
 
+    giving_up = False
+
     def __init__(self, owned: Callable[[], bool]) -> None:
         self._owned = owned
 

@@ -27,6 +27,10 @@ class Abandoned(Exception):
 class Lease(Protocol):
     """Whether the worker may still write for the partitions in hand."""
 
+    @property
+    def giving_up(self) -> bool:
+        """Whether the partitions are being handed over: what is only waited for should be dropped."""
+
     def renew(self) -> None:
         """Return when the group knows this worker as the owner; blocks while that is unknown.
 
@@ -125,6 +129,8 @@ class Store:
 
 class Always:
     """The lease of a writer whose rows belong to no partition."""
+
+    giving_up = False
 
     def renew(self) -> None:
         """Always."""

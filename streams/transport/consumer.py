@@ -62,6 +62,9 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         compacted: full names of topics in which holes are normal.
         hand_over_s: longest wait for batches in hand before partitions are given up (seconds).
         log_id: a topic's id, noted in commits: a topic that is made anew has another one.
+
+    Attributes:
+        giving_up: partitions are being handed over: what cannot be finished soon should be dropped.
     """
 
     listener: Listener = NobodyListens()
@@ -79,6 +82,7 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._hands_empty.set()
         self._refetched: dict[TP, int] = {}
         self._committing = asyncio.Lock()
+        self.giving_up = False
         self._spans = note_control_batches()
         self.progress_at = time.monotonic()
         super().__init__(*args, **kwargs)
@@ -269,11 +273,13 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         A thread that crashed commits no more: whoever waited would only delay the next owner.
         """
         self.stop_flow()
+        self.giving_up = True
         if not self._thread.crashed:
             await self._empty_hands()
             await self._last_commit()
         self.listener.revoked(self._generation)
         self._new_generation()
+        self.giving_up = False
 
     async def _empty_hands(self) -> None:
         try:

@@ -27,6 +27,7 @@ class Lease:
 
     def __init__(self, patience: int = 0) -> None:
         self.patience = patience
+        self.giving_up = False
 
     def renew(self) -> None:
         """Count down."""
@@ -156,6 +157,14 @@ def test_an_operator_can_switch_it_off() -> None:
     watch = brake(stop_topic=False)
     watch.look(failing(5, 0), Lease())
     assert not watch.stopped
+
+
+def test_a_held_turn_is_given_up_with_its_partitions() -> None:
+    """A rebalance does not wait for a turn that cannot end."""
+    lease = Lease(patience=10**9)
+    threading.Timer(0.2, lambda: setattr(lease, "giving_up", True)).start()
+    with pytest.raises(Abandoned):
+        brake().look(failing(5, 0), lease)
 
 
 def test_a_held_turn_ends_with_the_process() -> None:
