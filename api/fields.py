@@ -7,8 +7,7 @@ import pycountry
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-_FIRST = datetime(1900, 1, 1, tzinfo=UTC)
-_END = datetime(2300, 1, 1, tzinfo=UTC)
+from schemas.registry import storable
 
 
 def _clean(text: str) -> str:
@@ -48,11 +47,9 @@ def _assume_utc(value: object) -> object:
 
 def _moment(value: datetime) -> datetime:
     try:
-        utc = value.astimezone(UTC)
-    except OverflowError:
-        utc = _END
-    if not _FIRST <= utc < _END:
-        raise PydanticCustomError("out_of_range", "Expected a moment from 1900 to 2299.")
+        utc = storable(value)
+    except ValueError:
+        raise PydanticCustomError("out_of_range", "Expected a moment from 1900 to 2299.") from None
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 

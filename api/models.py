@@ -20,7 +20,7 @@ class Registered(Base):
 
     number: Mapped[int] = mapped_column(BigInt, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
-    version: Mapped[int] = mapped_column(Integer, default=1)
+    version: Mapped[int] = mapped_column(BigInteger, default=1)
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now_ms)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now_ms)
     archived: Mapped[bool] = mapped_column(Boolean, default=False)

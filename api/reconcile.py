@@ -1,6 +1,5 @@
 """Compares SQL with the registry topics and queues again what a topic lacks."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -15,7 +14,8 @@ from api.db import Database
 from api.metrics import RECONCILED
 from api.models import KINDS, Registered
 from api.tables import OutboxRow
-from schemas.topics import REGISTRY
+from schemas.registry import RegistryMessageError, parse
+from schemas.topics import REGISTRY, REGISTRY_KINDS, RegistryKind
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class Held:
 class TopicVersions(Protocol):
     """Reads what a registry topic holds."""
 
-    def held(self, kind: str) -> Mapping[str, Held]:
+    def held(self, kind: RegistryKind) -> Mapping[str, Held]:
         """Object id to what the topic of this kind holds of it, up to its end when called."""
         ...
 
@@ -58,7 +58,7 @@ class KafkaTopicVersions:
         self._prefix = topic_prefix
         self._timeout_s = timeout_s
 
-    def held(self, kind: str) -> Mapping[str, Held]:
+    def held(self, kind: RegistryKind) -> Mapping[str, Held]:
         """See `TopicVersions.held`.
 
         Raises:
@@ -66,7 +66,7 @@ class KafkaTopicVersions:
         """
         found: dict[str, Held] = {}
         for key, value in self._records(REGISTRY[kind].full_name(self._prefix)):
-            version = _version(value)
+            version = _version(kind, key, value)
             known = found.get(key)
             found[key] = Held(version, max(version, known.highest if known else 0))
         return found
@@ -92,12 +92,13 @@ class KafkaTopicVersions:
             consumer.close()
 
 
-def _version(value: bytes) -> int:
+def _version(kind: RegistryKind, key: str, value: bytes) -> int:
+    """Version of a record of ours; 0 for what the streams would refuse: ours is missing, then."""
     try:
-        version = json.loads(value).get("version", 0)
-    except (ValueError, AttributeError):
-        return 0  # a foreign record: ours is missing, then
-    return version if isinstance(version, int) else 0
+        message = parse(kind, value)
+    except RegistryMessageError:
+        return 0
+    return message.version if message.id == key else 0
 
 
 def reconcile(db: Database, topics: TopicVersions) -> dict[str, int]:
@@ -105,9 +106,9 @@ def reconcile(db: Database, topics: TopicVersions) -> dict[str, int]:
 
     Objects with a message still in the outbox are left to the relay.
     """
-    counts = {}
-    for kind, model in KINDS.items():
-        held = topics.held(kind)
+    counts: dict[str, int] = {}
+    for kind in REGISTRY_KINDS:
+        model, held = KINDS[kind], topics.held(kind)
         counts[kind] = sum(_requeue(db, kind, model, held))
         if counts[kind]:
             RECONCILED.labels(kind).inc(counts[kind])

@@ -14,6 +14,7 @@ from typing import Any, Final
 from schemas.currencies import fold
 from schemas.fields import BY_NAME, CONTENT, CUSTOM
 from schemas.identity import netstrings
+from schemas.unknown_columns import without_personal
 
 HASH_VERSION: Final = 1
 """Version of the normalisation; to be raised with any change that alters a hash."""
@@ -56,8 +57,9 @@ def str_of_text(cell: str) -> str:
 
 
 def custom_text(custom: Mapping[str, str]) -> str:
-    """Custom columns as one text: netstrings of names and values, ordered by name."""
-    return netstrings(*[part for name in sorted(custom) for part in (name, custom[name])])
+    """Custom columns as one text: netstrings of names and values, ordered by name, personal ones left out."""
+    content = without_personal(custom)
+    return netstrings(*[part for name in sorted(content) for part in (name, content[name])])
 
 
 def supplied_fields(columns: Mapping[str, Sequence[Any]], rows: int) -> list[list[str]]:
@@ -92,7 +94,7 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     both = set(stored["supplied"]) & set(new["supplied"])
     found = [name for name in CONTENT if name in both and _differs(name, stored, new)]
     if CUSTOM in both:
-        old_custom, new_custom = stored[CUSTOM], new[CUSTOM]
+        old_custom, new_custom = without_personal(stored[CUSTOM]), without_personal(new[CUSTOM])
         shared = sorted(set(old_custom) & set(new_custom))
         found += [f"{CUSTOM}.{name}" for name in shared if old_custom[name] != new_custom[name]]
     return found

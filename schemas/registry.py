@@ -35,11 +35,24 @@ def _iso_ms(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _storable(moment: datetime) -> datetime:
-    """A year that ClickHouse's DateTime64 holds, with a day's room for offsets."""
-    if not 1900 < moment.year < 2299:
-        raise ValueError("outside the years 1901 to 2298")
-    return moment.astimezone(UTC)
+FIRST_DAY: Final = date(1900, 1, 1)
+LAST_DAY: Final = date(2299, 12, 31)
+"""What ClickHouse's Date32 and DateTime64 hold; the API asks for the same."""
+
+
+def storable(moment: datetime) -> datetime:
+    """The moment in UTC.
+
+    Raises:
+        ValueError: its day in UTC is not one of 1900 to 2299.
+    """
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("outside the years 1900 to 2299") from None
+    if not FIRST_DAY <= utc.date() <= LAST_DAY:
+        raise ValueError("outside the years 1900 to 2299")
+    return utc
 
 
 def _profile(name: str) -> str:
@@ -52,10 +65,11 @@ Id = Annotated[str, Field(min_length=1, max_length=64)]
 ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
 Moment = Annotated[
     AwareDatetime,
-    AfterValidator(_storable),
+    AfterValidator(storable),
     PlainSerializer(_iso_ms, return_type=str, when_used="json"),
 ]
-Count = Annotated[int, Field(ge=1, lt=1 << 63)]
+Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
+Count = Annotated[int, Field(ge=1, lt=1 << 62)]
 
 
 class RegistryMessage(BaseModel):
@@ -94,7 +108,7 @@ class DeviceMessage(RegistryMessage):
     manufacturer: str
     serial_number: str
     capacity_kw: float | None = Field(default=None, description="Rated power in kW.")
-    commissioned_on: date | None = None
+    commissioned_on: Day | None = None
     onboarded_at: Moment | None = Field(default=None, description="Reads of type History lie before it.")
 
 

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from api.db import iso_ms
 from api.fields import Country, ExternalId, Kilowatts, Label, Moment, Name, ObjectId, ProgrammeId
+from schemas.registry import Day
 
 Capacity = Annotated[Kilowatts | None, Field(description="Nameplate capacity in kW.")]
 
@@ -112,7 +113,7 @@ class DeviceIn(Input):
     manufacturer: Label
     serial_number: ExternalId
     capacity_kw: Capacity = None
-    commissioned_on: date | None = None
+    commissioned_on: Day | None = None
     onboarded_at: Moment | None = Field(None, description="History reads end before this moment.")
 
 
@@ -124,7 +125,7 @@ class DevicePatch(Patch):
     manufacturer: Label | None = None
     serial_number: ExternalId | None = None
     capacity_kw: Capacity = None
-    commissioned_on: date | None = None
+    commissioned_on: Day | None = None
     onboarded_at: Moment | None = None
     archived: bool | None = None
 

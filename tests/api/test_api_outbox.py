@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from api_helpers import Api, topic_records, until
+from api_helpers import Api, assert_problem, topic_records, until
 from sqlalchemy import func, select, update
 
 from api.db import Database, now_ms
@@ -17,8 +17,8 @@ from api.models import Organization
 from api.reconcile import KafkaTopicVersions, reconcile
 from api.relay import Relay
 from api.tables import OutboxRow
-from producers.publisher import BrokerUnavailable, Publisher
-from schemas.registry import REGISTRY_MODELS
+from producers.publisher import BrokerUnavailable, Publisher, Record
+from schemas.registry import REGISTRY_MODELS, parse
 from sunledger.embedded.stack import Endpoints
 
 
@@ -212,3 +212,64 @@ async def test_a_topic_ahead_of_sql_is_overtaken(
     assert (await asyncio.to_thread(reconcile, api.running.db, topics))["organizations"] == 1
     await relay.step()
     assert _versions(endpoints, kafka_prefix, "organizations")[-1] == (made["id"], 5)
+
+
+async def test_the_workers_can_read_whatever_the_api_takes(brokered_api: Api) -> None:
+    """The ends of every range, the longest texts: what is registered here is known there."""
+    api = brokered_api
+    first, last = "1900-01-01T00:00:00Z", "2299-12-31T23:59:59.999Z"
+    project = await api.project(
+        organization_id=(await api.organization("n" * 300))["id"], name="p" * 300, programme_ids=["x" * 64]
+    )
+    for number, moment in enumerate((first, last)):
+        device = await api.device(
+            "d" * 199 + str(number), project_id=project["id"], onboarded_at=moment, capacity_kw=1e9,
+            commissioned_on=moment[:10], manufacturer="m", serial_number="s",
+        )  # fmt: skip
+        made = await api.connection(
+            "c" * 199 + str(number), project["id"], device_id=device["id"], valid_from=first,
+            customer_external_id="k" * 200,
+        )  # fmt: skip
+        patch = {"valid_from": moment, "valid_to": last}
+        if moment is last:
+            patch = {"valid_to": None, "valid_from": last}
+        answer = await api.http.patch(f"/v1/connections/{made['id']}", json=patch)
+        assert answer.status_code == 200, answer.text
+    await api.dataset(project, id_namespace="i" * 100, name="n" * 300, provider="p" * 100)
+    outside = {"valid_to": "2300-01-01T00:00:00Z"}
+    assert_problem(await api.http.patch(f"/v1/connections/{made['id']}", json=outside), 422, "invalid")
+    late = {"external_id": "x", "project_id": project["id"], "manufacturer": "m", "serial_number": "s"}
+    refused = await api.http.post("/v1/devices", json={**late, "commissioned_on": "1899-12-31"})
+    assert_problem(refused, 422, "invalid")
+    with api.running.db.read() as session:
+        rows = session.execute(select(OutboxRow.kind, OutboxRow.payload)).all()
+    assert {kind for kind, _ in rows} == set(REGISTRY_MODELS)
+    for kind, payload in rows:
+        assert parse(kind, payload.encode()).id == json.loads(payload)["id"]
+
+
+async def test_the_reconciler_is_not_deceived_by_foreign_records(
+    brokered_api: Api, publisher: Publisher, endpoints: Endpoints, kafka_prefix: str
+) -> None:
+    """What the workers refuse counts as missing, whatever version it claims; every kind is looked at."""
+    api = brokered_api
+    made = await api.device()
+    relay = _relay(api, publisher)
+    await relay.step()
+    foreign = [
+        b'{"version": 7}', b"[" * 200_000, b"", b"\xff",
+        json.dumps({"id": made["id"], "version": 2**63, "number": 1}).encode(),
+        json.dumps({"id": "dev_other", "version": 1}).encode(),
+    ]  # fmt: skip
+    topics = KafkaTopicVersions({"bootstrap.servers": endpoints.kafka}, kafka_prefix)
+    for kind in ("organizations", "devices"):
+        object_id = made["id"] if kind == "devices" else made["organization_id"]
+        topic = f"{kafka_prefix}registry.{kind}"
+        for value in foreign:
+            await publisher.publish_all([Record(topic, object_id.encode(), value, partition=0)], 30)
+            counts = await asyncio.to_thread(reconcile, api.running.db, topics)
+            assert counts[kind] == 1, value[:40]
+            await relay.step()
+            last = topic_records(endpoints.kafka, topic)[-1]
+            assert (parse(kind, last.value()).id, parse(kind, last.value()).version) == (object_id, 1)
+    assert sum((await asyncio.to_thread(reconcile, api.running.db, topics)).values()) == 0

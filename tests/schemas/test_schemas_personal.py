@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from payment_rows import faults, row, verdict
+from payment_rows import faults, row, stored, verdict
 
 from schemas.cells import is_missing
+from schemas.content import differences
 from schemas.fields import PERSONAL
 from schemas.personal import Pseudonymizer, SealBroken, Sealer
 
@@ -89,7 +90,9 @@ def test_other_spellings_of_a_personal_field_are_replaced() -> None:
     [
         "customerName", "clientPhone", "PHONE_NO", "Mobile Number", "msisdn2", "WhatsApp", "e-mail", "Email",
         "home_address", "Agent code", "comments", "GPS Location", "Emergency contact", "passport_no",
-        "Date of birth", "FULLNAME",
+        "Date of birth", "FULLNAME", "TEL", "Tel No", "telNo", "Cell No", "GSM", "MOMO", "Momo Number",
+        "Mpesa",        "Wallet", "Recipient", "Payer", "Next of kin", "Nom", "Pr\u00e9nom", "DOB", "NIN", "National ID",
+        "\uff30\uff28\uff2f\uff2e\uff25", "Ph\u043ene",
     ],
 )  # fmt: skip
 def test_unknown_columns_that_sound_personal_are_replaced(name: str) -> None:
@@ -97,6 +100,41 @@ def test_unknown_columns_that_sound_personal_are_replaced(name: str) -> None:
     for value in ("Jane", 2348012345678, {"first": "Jane"}, ["Jane"], True):
         for left in (protected({name: value})[name], protected({"custom": {name: value}})["custom"][name]):
             assert PSEUDONYM(left) or left.startswith("!fault:")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "+254712345678", "0712345678", "0712 345 678", "(071) 234-5678", 254712345678, "jane@example.org",
+        " +254 712 345 678 ", "254-712-345-678",
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_number_to_call_is_replaced_under_any_name(value: Any) -> None:
+    """At the top and under `custom`; known fields that are not personal stay as they are."""
+    assert PSEUDONYM(protected({"SITE": value})["SITE"])
+    assert PSEUDONYM(protected({"custom": {"Ref": value}})["custom"]["Ref"])
+    assert protected({"METER_ID": value}) == {"METER_ID": value}
+
+
+@pytest.mark.parametrize(
+    "value", ["12345678", "2026-05-16", "2026-05-16 14:16:01", "1234567890.50", "-1.3, 30", "A123456789", 12.5]
+)
+def test_what_does_not_look_personal_stays(value: Any) -> None:
+    """Dates, decimals, short and mixed ids are readable for analysts."""
+    assert protected({"SITE": value}) == {"SITE": value}
+
+
+def test_a_new_key_makes_no_conflict_of_unknown_columns() -> None:
+    """What was replaced is not content: neither hash nor comparison sees it."""
+    cells = row(custom={"Home Address": "Hill 5", "Ref": "+254712345678", "SITE": "A"})
+    one, two = dict(cells), dict(cells)
+    for key, copy in ((MASTER, one), (b"another master secret!", two)):
+        copy["custom"] = dict(copy["custom"])
+        Pseudonymizer(key).protect(ORG, copy)
+    assert one["custom"] != two["custom"]
+    assert verdict(one).content_hash == verdict(two).content_hash == verdict(cells).content_hash
+    other = row(custom={"Home Address": "Hill 6", "Ref": "+254700000000", "SITE": "B"})
+    assert differences(stored(one), stored(protected(other))) == ["custom.SITE"]
 
 
 def test_other_unknown_columns_stay_unless_they_hide_something() -> None:
