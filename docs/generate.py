@@ -39,6 +39,7 @@ from sunledger.settings import (  # noqa: E402
     MigrateSettings,
     ProducersSettings,
     Secret,
+    WhySettings,
     WorkerSettings,
 )
 
@@ -47,6 +48,7 @@ PROCESSES: Final[dict[str, type[BaseSettings]]] = {
     "api": ApiSettings,
     "worker": WorkerSettings,
     "producers": ProducersSettings,
+    "why": WhySettings,
 }
 METRICS: Final = {"worker": streams.metrics, "producers": producers.metrics, "api": api.metrics}
 MADE: Final = "<!-- Written by docs/generate.py; edit the code it is made from. -->"
@@ -290,9 +292,8 @@ def _table_section(about: dict[str, str], columns: list[dict[str, str]]) -> str:
     keys = f"\n\nOrdered by `{about['sorting_key']}`" if about["sorting_key"] else ""
     keys += f", partitioned by `{about['partition_key']}`." if about["partition_key"] else "." if keys else ""
     rows = [(f"`{column['name']}`", f"`{column['type']}`", column["comment"]) for column in columns]
-    return (
-        f"### `{about['name']}`\n\n{about['comment']}.{keys}\n\n{table(('column', 'type', 'meaning'), rows)}"
-    )
+    meaning = about["comment"] if about["comment"].endswith("?") else f"{about['comment']}."
+    return f"### `{about['name']}`\n\n{meaning}{keys}\n\n{table(('column', 'type', 'meaning'), rows)}"
 
 
 # -- writing

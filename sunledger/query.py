@@ -1,11 +1,18 @@
 """`sunledger query`: a statement to the installation's ClickHouse, the answer as text."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 import clickhouse_connect.driver.exceptions as driver
 
 from sinks import client as clickhouse
-from sunledger.embedded.files import read_json
+from sunledger.embedded.files import is_held, read_json
+from sunledger.embedded.layout import Layout
+
+PRETTY: Final = "PrettyCompactMonoBlock"
+_HAS_FORMAT: Final = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE).search
+_EXCEPTION: Final = re.compile(r"(Code: \d+\. DB::Exception: .{1,600})", re.DOTALL).search
 
 
 class QueryFailed(Exception):
@@ -21,17 +28,29 @@ def run_query(data_dir: Path, sql: str) -> str:
     endpoints = read_json(data_dir / "endpoints.json")
     if endpoints is None:
         raise QueryFailed(
-            f"no installation in {data_dir}: there is no endpoints.json; `sunledger up` makes one"
+            f"no installation in {data_dir}: there is no endpoints.json;"
+            f" `sunledger up --data {data_dir}` makes one, `--data DIR` names another"
+        )
+    if not is_held(Layout.at(data_dir).lock):
+        raise QueryFailed(
+            f"the installation in {data_dir} does not run; `sunledger up --data {data_dir}` starts it"
         )
     try:
         store = clickhouse.connect(endpoints["clickhouse"], database="sunledger")
         try:
-            return str(store.raw_query(sql, fmt="PrettyCompactMonoBlock"), "utf-8")
+            return str(store.raw_query(sql, fmt=None if _HAS_FORMAT(sql) else PRETTY), "utf-8")
         finally:
             store.close()
     except driver.DatabaseError as exc:
-        raise QueryFailed(str(exc)) from None
+        raise QueryFailed(_cause(str(exc))) from None
     except driver.Error as exc:
         raise QueryFailed(
             f"the store does not answer ({type(exc).__name__}); `sunledger status` tells more"
         ) from None
+
+
+def _cause(text: str) -> str:
+    """What the store says, without the driver's words around it and our own FORMAT clause in it."""
+    found = _EXCEPTION(text)
+    said = found[1] if found else "the store does not answer; `sunledger status` tells more"
+    return said.replace(f"FORMAT {PRETTY}", "").strip()

@@ -1,10 +1,12 @@
 """The command `sunledger demo`: a throw-away installation, the sample, the result."""
 
 import json
+import signal
 import sys
 import tempfile
 import threading
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +27,7 @@ class DemoFailed(Exception):
 
 def demo(*, once: bool, as_json: bool) -> int:
     """Run the sample through an installation of its own, which ends with this command."""
+    signal.signal(signal.SIGTERM, _end)  # the folder with its secrets goes, whoever ends the demo
     console = Console(stderr=as_json)
     jars.fetch_all()
     with tempfile.TemporaryDirectory(prefix="sunledger-demo-") as name:
@@ -39,12 +42,17 @@ def demo(*, once: bool, as_json: bool) -> int:
             if as_json:
                 print(json.dumps(result.as_dict()))  # noqa: T201 - the command's answer
             else:
-                _show(console, result, endpoints)
+                _show(console, result)
             if not once and not as_json:
-                _stay(console, child)
+                _stay(console, child, folder, endpoints)
         finally:
             child.stop(60)
     return 0
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Leave through every `finally`, with the exit code that a shell gives for the signal."""
+    sys.exit(128 + number)
 
 
 def _await_ready(folder: Path, child: Child) -> Endpoints:
@@ -65,7 +73,7 @@ def _await_ready(folder: Path, child: Child) -> Endpoints:
     raise DemoFailed("\n".join(f"{p.name}: {p.state} {p.reason or ''}" for p in status(folder)))
 
 
-def _show(console: Console, result: Result, endpoints: Endpoints) -> None:
+def _show(console: Console, result: Result) -> None:
     table = Table("", "received", *OUTCOMES)
     for name, counts in (("payments", result.payments), ("reads", result.reads)):
         table.add_row(name, *(str(counts[column]) for column in ("received", *OUTCOMES)))
@@ -74,18 +82,26 @@ def _show(console: Console, result: Result, endpoints: Endpoints) -> None:
         f"{result.verified_connections} of {result.connections} connections are verified; "
         f"the sample took {result.seconds} s"
     )
-    console.print(f"API          {endpoints.api}/docs   (log in as {endpoints.admin['email']})")
-    console.print(f"ClickHouse   {endpoints.clickhouse}", soft_wrap=True)
-    console.print(f"Kafka        {endpoints.kafka}")
-    console.print(f"S3           {endpoints.s3.url}")
 
 
-def _stay(console: Console, child: Child) -> None:
+def _stay(console: Console, child: Child, folder: Path, endpoints: Endpoints) -> None:
     """Keep the installation for whoever sits at a terminal; without one the demo is over."""
+    program = Path(sys.argv[0])
     if not sys.stdin.isatty():
-        console.print("No terminal: everything is stopped. `sunledger up --data DIR` keeps an installation.")
+        console.print("No terminal, so everything is stopped. An installation that stays:", soft_wrap=True)
+        console.print(f"  {program} up --data DIR --detach", soft_wrap=True)
         return
-    console.print("Everything runs until Ctrl-C; nothing of it is kept.")
+    for line in (
+        f"API          {endpoints.api}/docs",
+        f"             log in as {endpoints.admin['email']}; this and every other password stands in",
+        f"             {folder / 'endpoints.json'}",
+        f"ClickHouse   {endpoints.clickhouse}/?database=sunledger",
+        f"Kafka        {endpoints.kafka}",
+        f"S3           {endpoints.s3.url}",
+        f"Ask          {program} query --data {folder} 'SELECT * FROM verification LIMIT 5'",
+        "Everything runs until Ctrl-C; nothing of it is kept.",
+    ):
+        console.print(line, soft_wrap=True, highlight=False)
     try:
         child.wait()
     except KeyboardInterrupt:

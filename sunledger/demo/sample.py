@@ -31,7 +31,9 @@ DEVICES: Final = 8
 READS_PER_DEVICE: Final = 24
 PAYMENT_ROWS: Final = 91 + 90
 """Rows of the two files, the truncated one included."""
-READ_ROWS: Final = DEVICES * (READS_PER_DEVICE + 4)
+SILENT_CONNECTION: Final = CONNECTIONS
+"""A connection that never pays: the one that is not verified."""
+READ_ROWS: Final = DEVICES * (READS_PER_DEVICE + 5)
 FIRST_PAYMENT: Final = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
 FIRST_READ: Final = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -104,11 +106,12 @@ def _csv(rows: list[Row]) -> str:
 
 
 def reads(number: int) -> list[dict[str, Any]]:
-    """One request body of a device: a day of hours, two sent again and two that cannot be."""
+    """One request body of a device: a day of hours, two sent again, one changed and two that cannot be."""
     start = FIRST_READ + timedelta(days=number)
     hours = [_read(start, hour) for hour in range(READS_PER_DEVICE)]
     bad = [_read(start, 3) | {"endtimestamp": start.isoformat()}, _read(start, 4) | {"value": "much"}]
-    return [*hours, hours[0], hours[5], *bad]
+    changed = hours[7] | {"value": 1.0}
+    return [*hours, hours[0], hours[5], changed, *bad]
 
 
 def _read(start: datetime, hour: int) -> dict[str, Any]:

@@ -13,9 +13,12 @@ from sunledger.embedded import part as parts
 from sunledger.embedded.errors import PartFailed
 from sunledger.embedded.part import Part
 from sunledger.embedded.process import Child, describe_exit
-from sunledger.embedded.status import DEAD, FAILED, READY, STARTING, STOPPED, StatusBoard
+from sunledger.embedded.status import DEAD, FAILED, READY, STARTING, STOPPED, UNREADY, StatusBoard
 
 _WATCH_S = 0.1
+_PROBE_S = 5.0
+_PATIENCE = 2
+"""Probes without an answer, one after the other, after which a part counts as not ready."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,28 @@ class Runner(threading.Thread):
             return error.reason
         self.ready.set()
         self._board.set(name, READY, reason=None)
-        code = child.wait()
-        return parts.ended(child, code if code is not None else 0)
+        failures = 0
+        while (code := child.wait(_PROBE_S)) is None:
+            failures = self._look(failures)
+        return parts.ended(child, code)
+
+    def _look(self, failures: int) -> int:
+        """Probe a part that runs; returns how often in a row it has not answered.
+
+        It is not started again for that: what is overloaded, stopped by a debugger, or waits for another
+        part is better off alone, and whoever looks at `status` is told.
+        """
+        try:
+            self.part.probe()
+        except Exception as error:  # noqa: BLE001 -- whatever a client library raises means "no answer"
+            failures += 1
+            if failures == _PATIENCE:
+                reason = f"does not answer: {error or type(error).__name__}"
+                self._board.set(self.part.name, UNREADY, reason=reason)
+            return failures
+        if failures >= _PATIENCE:
+            self._board.set(self.part.name, READY, reason=None)
+        return 0
 
     def _again(self, reason: str) -> bool:
         """Note a death; wait before the next start. False when there have been too many."""

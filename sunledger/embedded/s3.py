@@ -21,6 +21,8 @@ s3proxy.endpoint=http://127.0.0.1:{port}
 s3proxy.authorization=aws-v2-or-v4
 s3proxy.identity={access_key}
 s3proxy.credential={secret_key}
+# A body in one piece is held whole to check its signature; larger ones come in parts.
+s3proxy.v4-max-non-chunked-request-size=67108864
 jclouds.provider=filesystem-nio2
 jclouds.filesystem.basedir={folder}
 """
@@ -34,7 +36,7 @@ _LOGBACK = """\
 </configuration>
 """
 
-_HEAP_MB = 192
+_HEAP_MB = 384
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from sunledger.embedded.layout import Layout
 
 SUPERVISOR = "supervisor"
 # waiting → starting → ready; dead → starting; failed: given up; stopped: on request; gone: no supervisor.
-READY, WAITING, STARTING, DEAD, FAILED, STOPPED, GONE = (
+# unready: it runs and was ready, and does not answer now.
+READY, UNREADY, WAITING, STARTING, DEAD, FAILED, STOPPED, GONE = (
     "ready",
+    "unready",
     "waiting",
     "starting",
     "dead",

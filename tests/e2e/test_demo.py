@@ -20,7 +20,7 @@ def test_the_demo_tells_what_became_of_every_row() -> None:
     assert found.pop("seconds") > 0
     assert found == {
         "payments": {"received": 181, "accepted": 93, "duplicate": 78, "conflict": 2, "quarantined": 8},
-        "reads": {"received": 224, "accepted": 192, "duplicate": 16, "conflict": 0, "quarantined": 16},
-        "connections": 40,
+        "reads": {"received": 232, "accepted": 192, "duplicate": 16, "conflict": 8, "quarantined": 16},
+        "connections": 41,
         "verified_connections": 40,
     }

@@ -96,6 +96,8 @@ def test_query_prints_a_table_and_names_its_errors(installation: Installation) -
     wrong = query("SELECT nothing FROM nowhere")
     assert wrong.returncode == 1
     assert "nowhere" in wrong.stderr
+    assert "FORMAT" not in wrong.stderr
+    assert query("SELECT 42 AS answer FORMAT CSV").stdout == "42\n"
 
 
 def test_a_dead_part_is_restarted(installation: Installation) -> None:

@@ -189,6 +189,40 @@ def test_parameters_as_form_fields(clickhouse: Stack) -> None:
         assert client.query("SELECT {text:String}", parameters={"text": "it's\n"}).first_row == ("it's\n",)
 
 
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("SELECT 1; CREATE TABLE zz (a Int8) ENGINE = Memory; SELECT 3 FORMAT JSON", "Multi-statements"),
+        ("SELECT 1;SELECT 2", "Multi-statements"),
+        ("SELECT 1 INTO OUTFILE '/tmp/x.csv'", "OUTFILE"),
+        ("SELECT * FROM file('/etc/passwd', 'LineAsString')", "no files"),
+        ("SELECT * FROM fIle /* ; */ ('/etc/passwd', LineAsString)", "no files"),
+        ("INSERT INTO zz FROM INFILE '/etc/passwd' FORMAT TSV", "INFILE"),
+    ],
+)
+def test_what_a_real_server_refuses_is_refused(
+    clickhouse: Stack, client: Client, sql: str, reason: str
+) -> None:
+    """Several statements at once, and files of the server's machine."""
+    status, body, _ = http(clickhouse, "/", sql.encode(), **login(clickhouse))
+    assert status == 400
+    assert reason in body.decode()
+    assert client.command("EXISTS TABLE zz") == 0
+
+
+@pytest.mark.parametrize(
+    ("sql", "answer"),
+    [
+        ("SELECT 1;", b"1\n"), ("SELECT 1 ; ;\n-- the end; really", b"1\n"),
+        ("SELECT ';SELECT 2'", b";SELECT 2\n"),
+        ("SELECT 'file(' /* INTO OUTFILE */", b"file(\n"), ("SELECT 1 AS `a;b`", b"1\n"),
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_it_runs(clickhouse: Stack, sql: str, answer: bytes) -> None:
+    """In texts, names and comments anything may stand; one statement may end with semicolons."""
+    assert http(clickhouse, "/", sql.encode(), **login(clickhouse))[:2] == (200, answer)
+
+
 @pytest.mark.parametrize("form", [True, False])
 def test_a_parameter_too_long_for_a_real_server_is_refused(clickhouse: Stack, form: bool) -> None:
     """What works here must work in production: a parameter of over 128 KiB is no good there."""

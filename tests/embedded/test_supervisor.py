@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sunledger.embedded import supervisor
+from sunledger.embedded import runner, supervisor
 from sunledger.embedded.errors import EmbeddedError
 from sunledger.embedded.layout import Layout
 from sunledger.embedded.process import is_alive
@@ -88,6 +88,24 @@ def test_killed_part_is_started_again(running: Callable[..., Running]) -> None:
     assert second
     assert not is_alive(second)
     assert one.part("a").state == "stopped"
+
+
+def test_a_part_that_does_not_answer_is_told(
+    running: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It runs, so it is not started again; once it answers it is ready again."""
+    monkeypatch.setattr(runner, "_PROBE_S", 0.05)
+    answers = tmp_path / "answers"
+    answers.touch()
+    one = running(ExtraPart("a", SLEEP, after=(), ready_url=answers.as_uri()))
+    until(lambda: one.part("a").is_ready)
+    pid = one.part("a").pid
+    answers.unlink()
+    until(lambda: one.part("a").state == "unready")
+    assert "does not answer" in str(one.part("a").reason)
+    answers.touch()
+    until(lambda: one.part("a").is_ready)
+    assert (one.part("a").pid, one.part("a").restarts, one.part("a").reason) == (pid, 0, None)
 
 
 def test_part_that_keeps_dying_ends_the_supervisor(running: Callable[..., Running]) -> None:

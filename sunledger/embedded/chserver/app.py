@@ -91,6 +91,8 @@ class App:
             raise ClickHouseError.make(62, "SYNTAX_ERROR", f"Statement is not UTF-8: {error}") from None
         if not sql.strip():
             raise ClickHouseError.make(62, "SYNTAX_ERROR", "Syntax error: empty query")
+        if (refused := statement.refusal(sql.encode())) is not None:
+            raise ClickHouseError.make(62, "SYNTAX_ERROR", refused)
         return await self._query(http, replace(query, sql=sql), word)
 
     async def _insert(self, query: Query, insert: statement.Insert, first: bytes, body: Body) -> Response:

@@ -105,6 +105,32 @@ def parse_insert(text: bytes) -> Insert | None:
     return None
 
 
+def refusal(text: bytes) -> str | None:
+    """Why a real server would not run this over HTTP; None when it would.
+
+    chDB runs several statements at once and reads and writes any file of its process.
+    """
+    position, before = 0, b""
+    ended = False
+    while position < len(text):
+        position = _skip(text, position)
+        found = _TOKEN.match(text, position)
+        if found is None:
+            break
+        token, position = found.group().upper(), found.end()
+        if ended and token != b";":
+            return "Multi-statements are not allowed"
+        ended = ended or token == b";"
+        if before == b"INTO" and token == b"OUTFILE":
+            return "INTO OUTFILE is not allowed"
+        if before == b"FROM" and token == b"INFILE":
+            return "FROM INFILE is not allowed"
+        if before == b"FILE" and token == b"(":
+            return "The embedded server reads no files: the function file is not allowed"
+        before = token
+    return None
+
+
 def _with_format(text: bytes, start: int, position: int) -> Insert | None:
     name = _TOKEN.match(text, _skip(text, position))
     if name is None:
