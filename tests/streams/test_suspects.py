@@ -1,7 +1,18 @@
 """A row that ends the process is found, quarantined unread, and stops nobody else."""
 
+import asyncio
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from sinks import client as clickhouse_client
+from sinks.writer import Writer
+from streams.store import Abandoned, Always, Store
+from streams.suspects import DEATHS, Suspects
+from streams.worker import Worker
 from tests.conftest import ClickHouse
 from tests.streams.conftest import StartWorker
+from tests.streams.made import batch_of, record
 from tests.support.workers import Sender, payment, wait_until
 
 STARTS = 14
@@ -30,3 +41,55 @@ def test_a_row_that_kills_the_worker_is_quarantined_unread(
     assert clickhouse.rows("SELECT reasons FROM ledger WHERE outcome = 'quarantined'") == [
         (["killed_worker"],)
     ]
+
+
+class Line:
+    """A topic's line whose partition is given up while a row is in hand."""
+
+    def __init__(self) -> None:
+        self.pipeline = self
+        self.put_rows = 0
+
+    async def put(self, batch: Any) -> None:
+        """Take a row in hand."""
+        self.put_rows += 1
+
+    async def settled(self) -> None:
+        """Nothing is in hand any more."""
+
+
+class Revoked:
+    """A lease that ends once a row was taken in hand."""
+
+    giving_up = False
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def renew(self) -> None:
+        """Stand until then."""
+        if self._line.put_rows:
+            raise Abandoned
+
+
+async def test_rebalances_are_no_deaths(clickhouse: ClickHouse) -> None:
+    """A row whose partition went elsewhere while it was in hand is not condemned, however often."""
+    clients = clickhouse_client.factory(clickhouse.url, database=clickhouse.database)
+    store = Store(clients, Writer(clients, clickhouse.database), "payments")
+    for _ in range(2 * DEATHS + 1):
+        suspects = Suspects(store, "payments", 0, "w")
+        suspects.restore(clients(), 0, 0)
+        assert not suspects.condemned
+        batch = batch_of([record(0, b"{}", []), record(1, b"{}", [])], "payments", 0)
+        suspects.begin(batch, Always())
+        line = Line()
+        worker = SimpleNamespace(
+            _alone=asyncio.Lock(),
+            _lines={"payments": line},
+            _lease_of=lambda _batches, line=line: Revoked(line),
+        )
+        worker._alive_after = partial(Worker._alive_after, worker)
+        await Worker._row_by_row(worker, line, suspects, batch)  # type: ignore[arg-type]
+    assert clickhouse.rows("SELECT DISTINCT kind FROM attempts ORDER BY kind") == [
+        ("batch",), ("done",), ("row",),
+    ]  # fmt: skip
