@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check bench-streams clean
+.PHONY: faults setup demo test check bench-streams audit clean
 
 setup: $(VENV)/installed
 
@@ -28,8 +28,19 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The long run of the fault harness; a failing seed is named and replays with FIRST_SEED.
+SEEDS ?= 1
+FIRST_SEED ?= 1
+RATE ?= 2000
+faults: setup
+	$(BIN)/python -m tests.faults.harness --seeds $(SEEDS) --first $(FIRST_SEED) --rate $(RATE)
+
 bench-streams: setup
 	$(BIN)/python -m bench.streams
+
+# Asks a database on the network, so it is no part of check; exit code 2 means that it could not be asked.
+audit: setup
+	$(BIN)/python .ci/audit.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

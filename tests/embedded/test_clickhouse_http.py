@@ -309,6 +309,15 @@ def test_failed_insert_leaves_nothing(client: Client, table: str) -> None:
     assert client.command(f"SELECT count() FROM {table}") == 0
 
 
+def test_an_insert_beyond_its_time_is_an_error(client: Client, table: str) -> None:
+    """The engine ends it without a word, rows unstored; the answer must not say that they are stored."""
+    rows = pa.table({"id": pa.array(range(1_000_000), pa.uint64()), "name": ["x" * 200] * 1_000_000})
+    with pytest.raises(DatabaseError, match="TIMEOUT_EXCEEDED"):
+        client.insert_arrow(table, rows, settings={"max_execution_time": 0.05})
+    client.insert_arrow(table, rows, settings={"max_execution_time": 600})
+    assert client.command(f"SELECT uniqExact(id) FROM {table}") == 1_000_000
+
+
 def test_time_limit(client: Client) -> None:
     """max_execution_time ends a query with code 159."""
     with pytest.raises(DatabaseError) as caught:

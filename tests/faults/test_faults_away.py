@@ -30,7 +30,8 @@ def _send_through(feed: Feed, seconds: float) -> None:
     wait_until(lambda: time.monotonic() > ended, seconds + 60, "the outage's length")
 
 
-def _finish(world: World, feed: Feed) -> None:
+def finish(world: World, feed: Feed) -> None:
+    """End the feed, wait until everything is judged, and balance the books."""
     feed.wait_more(200)
     feed.finish()
     world.wait_drained(["payments", "reads"])
@@ -64,7 +65,7 @@ def test_a_store_that_is_away_delays_and_loses_nothing(own_stack: Stack, doomed:
             assert _rows_in(worker) - rows <= 2 * (in_hand + 4 * 500) + in_hand
         assert max(map(resident_mb, workers)) < memory + 200
         own_stack.start("clickhouse")
-        _finish(doomed, feed)
+        finish(doomed, feed)
     assert alive(*workers)
     members = AdminClient({"bootstrap.servers": own_stack.endpoints.kafka, "log_level": 0})
     group = f"{doomed.prefix}{GROUP}"
@@ -85,7 +86,7 @@ def test_a_worker_can_be_stopped_while_the_store_is_away(own_stack: Stack, doome
         assert worker.stop(60) is not None, worker.child.tail(20)
         own_stack.start("clickhouse")
         doomed.start()
-        _finish(doomed, feed)
+        finish(doomed, feed)
 
 
 def test_a_broker_that_is_away_stops_nobody_for_ever(own_stack: Stack, doomed: World) -> None:
@@ -100,7 +101,7 @@ def test_a_broker_that_is_away_stops_nobody_for_ever(own_stack: Stack, doomed: W
         own_stack.kill("kafka")
         _send_through(feed, OUTAGE_S)
         own_stack.start("kafka")
-        _finish(doomed, feed)
+        finish(doomed, feed)
     assert alive(*workers), [worker.child.tail(20) for worker in workers if not alive(worker)]
     for worker in workers:
         worker.wait_ready()
@@ -126,5 +127,5 @@ def test_a_zombie_writes_nothing_twice(own_stack: Stack, doomed: World) -> None:
         zombie.kill(signal.SIGCONT)
         zombie.wait_ready(90)
         feed.wait_more(600)
-        _finish(doomed, feed)
+        finish(doomed, feed)
     assert alive(zombie, heir)

@@ -7,6 +7,7 @@ import orjson
 
 from producers.publisher import Record
 from schemas.identity import home_of, partition_of, payment_key
+from schemas.origins import OriginSigner
 from schemas.personal import Pseudonymizer, Sealer
 from schemas.registry import parse
 from schemas.topics import RegistryKind
@@ -27,9 +28,9 @@ from streams.reads_prepare import PrepareReads
 from streams.registry import Registry
 from streams.resolve import Resolver
 from streams.restorers import Restorer, load_payments, load_reads
-from streams.rows import OriginSigner, RowReader
+from streams.rows import RowReader
 from streams.settle import Settle
-from streams.store import Always, Store
+from streams.store import Always, Lease, Store
 from streams.suspects import Suspects
 from streams.transport.thread import Start
 from tests.conftest import ClickHouse
@@ -96,19 +97,31 @@ def register(registry: Registry, kind: RegistryKind, value: Mapping[str, Any]) -
 
 
 class World:
-    """One worker's steps for one topic; make another over the same database for its successor."""
+    """One worker's steps for one topic; make another over the same database for its successor.
 
-    def __init__(self, clickhouse: ClickHouse, kind: str = "payments", partitions: int = 1) -> None:
+    Args:
+        epoch: epoch of the topic; a topic made anew has another one.
+        lease: of its turns; for ever without one.
+    """
+
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        kind: str = "payments",
+        partitions: int = 1,
+        epoch: int = 0,
+        lease: Lease | None = None,
+    ) -> None:
         clients = clickhouse_client.factory(clickhouse.url, database=clickhouse.database)
         self.topic = kind
         self.partitions = partitions
         self.store = MortalStore(clients, Writer(clients, clickhouse.database), kind)
         self.registry = Registry()
         register(self.registry, "organizations", {"id": ORG, "name": "Solar"})
-        self.history = History(self.store, kind, 0)
+        self.history = History(self.store, kind, epoch)
         self.published = Topic()
         resolver = Resolver(self.registry, lambda: None)
-        reader, sealer = RowReader(0, SIGNER), Sealer(SECRET)
+        reader, sealer = RowReader(epoch, SIGNER), Sealer(SECRET)
         if kind == "payments":
             index = PaymentIndex()
             self.prepare: Any = PreparePayments(reader, resolver, Pseudonymizer(SECRET))
@@ -122,19 +135,21 @@ class World:
             self.decide = DecideReads(self.store, ends, self.history, Quarantine(sealer, kind, "read"), kind)
             load, memory = load_reads(ends), lambda new: remember_reads(ends, new)
         self._settle: Settle[Any] = Settle(
-            kind, kind[:-1], 0, "w", self.decide, memory, self.store,
+            kind, kind[:-1], epoch, "w", self.decide, memory, self.store,
             Outlet(self.published, "", SIGNER), Brake(kind, BrakeLimits(), self.registry), lambda: partitions,
-            lambda turn: Always(),  # type: ignore[arg-type]
+            lambda turn: lease or Always(),  # type: ignore[arg-type]
         )  # fmt: skip
-        suspects = Suspects(self.store, kind, 0, "w")
-        self._restorer = Restorer(self.store, self.history, load, kind, 0, lambda: partitions, suspects)
+        suspects = Suspects(self.store, kind, epoch, "w")
+        self._restorer = Restorer(self.store, self.history, load, kind, epoch, lambda: partitions, suspects)
 
-    def restore(self, committed: Mapping[int, int] | None = None) -> "World":
-        """Restore all partitions, from committed offsets where there are any."""
+    def restore(
+        self, committed: Mapping[int, int] | None = None, owned: Sequence[int] | None = None
+    ) -> "World":
+        """Restore partitions, all unless some are named, from committed offsets where there are any."""
         offsets = committed or {}
+        numbers = range(self.partitions) if owned is None else owned
         self._restorer(
-            {p: Start(offsets.get(p, 0), offsets.get(p), 0, 10**6, False) for p in range(self.partitions)},
-            lambda: True,
+            {p: Start(offsets.get(p, 0), offsets.get(p), 0, 10**6, False) for p in numbers}, lambda: True
         )
         return self
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from email.parser import BytesParser
@@ -26,6 +27,7 @@ from sunledger.embedded.chserver.request import Query
 
 logger = logging.getLogger(__name__)
 
+_TIMEOUT_EXCEEDED = 159
 # Up to here a result is held back, so that a late error still gets its status code.
 _HELD_BYTES = 4 * 1024 * 1024
 
@@ -99,6 +101,7 @@ class App:
         settings = {"async_insert": "0", **_tagged(query)}
         piece = first + await body.piece()
         async with self._pool.session(insert=True) as session:
+            began = time.monotonic()
             # One trip to the thread begins the insert and, for all but very large bodies, ends it too.
             whole = body.is_at_end
             inserter, result = await self._pool.run(
@@ -113,6 +116,7 @@ class App:
                 # Also when the client goes away: rows of a cut body are never written.
                 await asyncio.shield(self._pool.run(inserter.close))
                 raise
+        _check_time(time.monotonic() - began, settings.get("max_execution_time", "0"))
         summary = {
             "written_rows": str(result.rows_written),
             "written_bytes": str(result.bytes_written),
@@ -213,6 +217,18 @@ def _fetch(stream: Any) -> list[Any]:
         batch.append(chunk)
         size += chunk.size()
     return batch
+
+
+def _check_time(elapsed_s: float, limit: str) -> None:
+    """Raise for an insert that took longer than it may.
+
+    chDB ends such an insert without a word, with some of its rows stored, or none: an answer that says
+    "stored" would lose them. Whoever sends the same rows again loses and doubles nothing.
+    """
+    limit_s = float(limit)
+    if 0 < limit_s <= elapsed_s:
+        text = f"Timeout exceeded: elapsed {elapsed_s:.3f} seconds, maximum: {limit_s}"
+        raise ClickHouseError.make(_TIMEOUT_EXCEEDED, "TIMEOUT_EXCEEDED", text)
 
 
 def _begin_insert(
