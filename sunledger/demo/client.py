@@ -34,6 +34,10 @@ class ApiClient:
         """
         return self._call("POST", path, json.dumps(body).encode(), bearer)
 
+    def patch(self, path: str, **body: Any) -> dict[str, Any]:
+        """PATCH a JSON object; the answer's JSON object; raises as `post`."""
+        return self._call("PATCH", path, json.dumps(body).encode(), None)
+
     def get(self, path: str) -> dict[str, Any]:
         """GET a JSON object; raises as `post`."""
         return self._call("GET", path, None, None)

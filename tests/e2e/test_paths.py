@@ -52,6 +52,44 @@ def test_a_file_is_accounted_for_and_moved(installation: Installation) -> None:
     assert "+23480" not in str(shown)
 
 
+def test_a_failing_dataset_is_paused_and_goes_on(installation: Installation) -> None:
+    """The brake stops it in the middle of a file of bad rows, and says why; a mended file goes in."""
+    project = installation.project()
+    dataset = installation.dataset(project, "e2e-brake")
+    path = f"/v1/datasets/{dataset}"
+
+    def drop(rows: list[dict[str, Any]]) -> None:
+        installation.files.put_object(Bucket="e2e-brake", Key="ELECTRICITY_PAYMENT.csv", Body=_file(rows))
+
+    bad = 60_000
+    drop([payment(number, PAYMENT_AMOUNT="1,234,56") for number in range(bad)])
+    run = installation.api.post(f"{path}/run")["id"]
+    wait_until(lambda: installation.api.get(path)["state"] == "paused", 120, "the pause")
+    assert "rows refused" in installation.api.get(path)["state_detail"]
+    ended = wait_until(
+        lambda: (
+            found
+            if (found := installation.api.get(f"/v1/runs/{run}"))["state"] in ("failed", "done")
+            else None
+        ),
+        60,
+        "the run's end",
+    )
+    assert ended["state"] == "failed"
+    assert 0 < ended["received"] < bad
+    count = f"SELECT count() FROM ledger WHERE dataset_id = '{dataset}'"
+    wait_until(lambda: installation.value(count) == ended["received"], 120, "the judgement of what was sent")
+    drop([payment(number) for number in range(20)])
+    assert installation.api.patch(path, state="active")["state_detail"] == ""
+    run = installation.api.post(f"{path}/run")["id"]
+    ended = wait_until(
+        lambda: found if (found := installation.api.get(f"/v1/runs/{run}"))["state"] == "done" else None,
+        60,
+        "done",
+    )
+    assert (ended["received"] - ended["quarantined"], ended["accepted"]) == (20, 20)
+
+
 def test_a_connection_registered_later_counts_within_ten_seconds(installation: Installation) -> None:
     """Payments first, connection afterwards: verified without anything ingested again."""
     project = installation.project()
