@@ -32,10 +32,14 @@ class History:
         self._high: dict[int, int] = {}
         self._orphans: dict[int, Orphan] = {}
 
-    def restore(self, client: Client, partition: int, next_offset: int) -> None:
-        """Learn of a partition what a redelivery needs; `next_offset` is the ledger's last range's end."""
+    def restore(self, client: Client, partition: int, first_offset: int) -> None:
+        """Learn of a partition what a redelivery needs; it begins at `first_offset`.
+
+        Not only behind the ledger's last range: a row that was sent on lies in a range, too, and if its home
+        died with it and partitions were added, it may be judged where it was received.
+        """
         self._high[partition] = restore.ledger_high(client, self._topic, self._epoch, partition)
-        above = position(self._epoch, partition, next_offset) - 1
+        above = position(self._epoch, partition, first_offset) - 1
         self._orphans.update(restore.orphans(client, self._topic, self._epoch, partition, above))
 
     def forget(self) -> None:

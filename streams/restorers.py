@@ -60,9 +60,9 @@ class Restorer:
         self._history.forget()
         try:
             for partition, start in partitions.items():
-                next_offset = self._complete_ledger(partition, start, lease)
+                self._await_ledger(partition, start, lease)
                 self._store.read(
-                    lambda c, p=partition, n=next_offset: self._history.restore(c, p, n),  # type: ignore[misc]
+                    lambda c, p=partition, s=start: self._history.restore(c, p, s.offset),  # type: ignore[misc]
                     lease,
                 )
                 self._store.read(
@@ -77,8 +77,8 @@ class Restorer:
         INDEX_KEYS.labels(self._topic).set(keys)
         log.info("restored", topic=self._topic, partitions=len(partitions), keys=keys)
 
-    def _complete_ledger(self, partition: int, start: Start, lease: "_WhileOwned") -> int:
-        """End of the ledger's last range, once it reaches the committed offset."""
+    def _await_ledger(self, partition: int, start: Start, lease: "_WhileOwned") -> None:
+        """Return once the ledger's ranges reach the committed offset."""
         while True:
             found = self._store.read(
                 lambda c: restore.ledger_next_offset(c, self._topic, self._epoch, partition), lease
@@ -86,9 +86,9 @@ class Restorer:
             if found is None and (start.committed is None or start.committed <= start.log_start):
                 # nothing was ever stored, and the broker has nothing below the commit: the partition
                 # was handed over untouched
-                return start.offset
+                return
             if found is not None and (start.committed is None or found >= start.committed):
-                return found
+                return
             log.error(
                 "ledger_behind_commit",
                 topic=self._topic,

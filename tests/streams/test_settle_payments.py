@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from schemas.identity import home_of, payment_key
 from schemas.outcomes import Code
 from sinks.errors import Refused
 from tests.conftest import ClickHouse
-from tests.streams.world import Died, World, by_offset, home_partition, outcomes
+from tests.streams.world import ORG, Died, World, by_offset, home_partition, outcomes
 from tests.support.workers import payment
 
 CHANGED = {"PAYMENT_AMOUNT": "1"}
@@ -51,6 +52,43 @@ def test_a_reversal_counts_beside_what_it_reverses(clickhouse: ClickHouse) -> No
     world.turn(world.batch([payment(1, STATUS="settled")], 2))
     found = clickhouse.rows("SELECT payment_amount, status FROM payments ORDER BY payment_amount")
     assert [(float(amount), status) for amount, status in found] == [(-5000.0, ""), (5000.0, "settled")]
+
+
+def test_rulings_of_one_turn_follow_each_other_in_time(clickhouse: ClickHouse) -> None:
+    """Three changes of status in one turn: the last one counts, for the views and for the next worker."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch([payment(1, STATUS=f"s{number}") for number in range(12)]))
+    decided = clickhouse.rows("SELECT uniqExact(decided_at), count() FROM decisions")
+    assert decided == [(11, 11)]
+    assert clickhouse.rows("SELECT status FROM payments") == [("s11",)]
+    assert clickhouse.rows("SELECT open FROM conflicts") == [(False,)]
+    world = World(clickhouse).restore({0: 12})
+    world.turn(world.batch([payment(1, STATUS="end")], 12))
+    assert clickhouse.rows("SELECT status FROM payments") == [("end",)]
+
+
+def test_what_a_person_decides_during_a_turn_stays_in_force(clickhouse: ClickHouse) -> None:
+    """The rule's decision is dated at the turn's begin, so a person's is later, and the case is open."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch([payment(1, STATUS="paid")]))
+    world.turn(world.batch([payment(1, STATUS="void")], 1))
+    insert = world.store.insert
+
+    def meanwhile(table: str, make: Any, lease: Any) -> None:
+        if table == "decisions":
+            hashes = "SELECT groupArray(content_hash) FROM payment_versions WHERE status IN ('paid', 'void')"
+            clickhouse.client.command(
+                "INSERT INTO decisions (decision_id, organization_id, record_type, identity, decision,"
+                f" selected, known, decided_by, decided_at) SELECT 'dec_1', organization_id, 'payment',"
+                f" identity, 'keep_first', [content_hash], ({hashes}), 'usr_1', now64(3)"
+                " FROM payment_versions WHERE status = 'paid'"
+            )
+        insert(table, make, lease)
+
+    world.store.insert = meanwhile  # type: ignore[method-assign]
+    world.turn(world.batch([payment(1, STATUS="settled")], 2))
+    assert clickhouse.rows("SELECT status FROM payments") == [("paid",)]
+    assert clickhouse.rows("SELECT decided_by, open FROM conflicts") == [("usr_1", True)]
 
 
 def test_an_open_case_is_not_closed_by_the_rule(clickhouse: ClickHouse) -> None:
@@ -133,6 +171,26 @@ def test_a_refused_row_is_found_and_the_others_are_stored(clickhouse: ClickHouse
     assert clickhouse.value("SELECT count() FROM payments") == 8
 
 
+def test_a_turn_decided_anew_is_not_judged_by_its_own_rows(clickhouse: ClickHouse) -> None:
+    """What the first attempt stored before the store refused another row is no earlier version."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch([payment(1, STATUS="paid"), payment(2)]))
+    writer = world.store._writer
+    insert = writer.insert
+
+    def refusing(table: str, batch: Any) -> None:
+        if table == "payment_versions" and "P3" in batch.column("id").to_pylist():
+            raise Refused("the store answered with code 407", 407)
+        insert(table, batch)
+
+    writer.insert = refusing  # type: ignore[method-assign]
+    rows = [payment(1, STATUS="void"), payment(2, **CHANGED), payment(3), payment(2, **CHANGED)]
+    world.turn(world.batch(rows, 2))
+    assert by_offset(clickhouse)[2:] == ["conflict", "conflict", "quarantined", "duplicate"]
+    assert clickhouse.rows("SELECT status FROM payments WHERE id = 'P1'") == [("void",)]
+    assert clickhouse.value("SELECT count() FROM payment_keys WHERE outcome = 'conflict'") == 2
+
+
 def test_a_batch_refused_as_a_whole_is_stored_in_parts(clickhouse: ClickHouse) -> None:
     """When every part is taken there is nobody to quarantine, and nothing to die of."""
     world = World(clickhouse).restore()
@@ -165,3 +223,23 @@ def test_rows_of_other_homes_are_sent_on_under_their_origin(clickhouse: ClickHou
     assert found == [("accepted", 1, 10), ("accepted", 1, 11), ("duplicate", 1, 12)]
     sums = clickhouse.rows("SELECT sum(rows), sum(forwarded) FROM ledger_ranges WHERE partition = 1")
     assert sums == [(1, 2)]
+
+
+def test_partitions_added_between_a_forward_and_its_ledger_row(clickhouse: ClickHouse) -> None:
+    """A row was sent on, its home died before the ledger, and then its home is where it was received."""
+    homes = {number: home_of(payment_key(ORG, "", f"P{number}")) for number in range(500)}
+    number = next(n for n, home in homes.items() if home % 4 == 0 and home % 5 == 1)
+    first = World(clickhouse, partitions=4).restore()
+    first.turn(first.batch([payment(number)], 7, partition=1))
+    (copy,) = first.published.sent
+    home = World(clickhouse, partitions=4).restore()
+    home.store.before = 3
+    with pytest.raises(Died):
+        home.turn(home.received(copy, 0))
+    # nothing is committed: the row comes again where it was received, and that is its home now
+    after = World(clickhouse, partitions=5).restore({1: 7})
+    after.turn(after.batch([payment(number)], 7, partition=1))
+    assert outcomes(clickhouse) == {"accepted": 1}
+    after.turn(after.received(copy, 1))
+    assert outcomes(clickhouse) == {"accepted": 1}
+    assert clickhouse.value("SELECT count() FROM payments") == 1
