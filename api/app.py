@@ -10,8 +10,10 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from api import problems
+from api.audit import endpoints as audit
 from api.auth import endpoints as auth
 from api.auth.service import ensure_admin
+from api.conflicts import endpoints as conflicts
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.deps import Running
@@ -23,6 +25,10 @@ from api.middleware import BodyLimit, RequestContext
 from api.ops import endpoints as ops
 from api.ops.readiness import Readiness
 from api.parts import ApiParts
+from api.quarantine import endpoints as quarantine
+from api.quarantine.assembly import make_desk
+from api.quarantine.claims import Claims
+from api.quarantine.settling import Settler
 from api.rates import RateLimiter
 from api.reads import endpoints as reads
 from api.reads.repository import Devices
@@ -55,7 +61,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=parts.settings.max_body_bytes)
     app.add_middleware(RequestContext)
     problems.install(app)
-    for area in (auth, registry, tokens, datasets, reads, ledger, ops):
+    for area in (auth, registry, tokens, datasets, reads, ledger, conflicts, quarantine, audit, ops):
         app.include_router(area.router)
     _describe(app)
     return app
@@ -69,11 +75,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(ensure_admin, found.db, settings.admin_email, settings.admin_password)
     app.state.running = found
     keeper = asyncio.create_task(found.keeper.run(), name="token-keeper")
+    settler = asyncio.create_task(found.settler.run(), name="claim-settler")
     try:
         yield
     finally:
         found.keeper.stop()
+        found.settler.stop()
         await keeper
+        await settler
         await found.gate.close()
         found.store.close()
         found.db.close()
@@ -83,6 +92,7 @@ def _assemble(parts: ApiParts) -> Running:
     settings = parts.settings
     db, gate, ring = Database(parts.sql_url), RedisGate(parts.redis_url), KeyRing(settings.keys_directory)
     state, store = TokenState(db, gate), Store(parts.clickhouse)
+    settler = Settler(Claims(db), store, parts.tails)
     limits = {
         "reads": settings.reads_limit,
         "login": settings.login_limit,
@@ -100,6 +110,8 @@ def _assemble(parts: ApiParts) -> Running:
         devices=Devices(db),
         box=CredentialBox(settings.credential_key),
         store=store,
+        desk=make_desk(parts, db, store, settler),
+        settler=settler,
         readiness=Readiness(
             {
                 "sql": lambda: run_in_threadpool(db.ping),

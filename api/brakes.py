@@ -12,9 +12,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from api.db import Database
-from api.metrics import DATASETS_PAUSED
 from api.models import Dataset
 from api.registry import repository
+from api.relay_metrics import DATASETS_PAUSED
+from producers.kafka_access import Kafka, client_options
 from schemas.alerts import DatasetFailing
 from schemas.topics import ALERTS
 
@@ -29,23 +30,21 @@ class BrakeKeeper:
     """Reads the topic `alerts` and pauses what it names. Any number may run: a group shares the work.
 
     Args:
-        bootstrap: Kafka's bootstrap servers.
+        kafka: the broker, with credentials if it asks for them.
         prefix: the installation's topic prefix.
     """
 
-    def __init__(self, db: Database, bootstrap: str, prefix: str) -> None:
+    def __init__(self, db: Database, kafka: Kafka, prefix: str) -> None:
         self._db = db
         self._stopping = threading.Event()
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": f"{prefix}brakes",
-                "enable.auto.commit": False,
-                # an alert that nobody has read may be older than this group
-                "auto.offset.reset": "earliest",
-                "log_level": 0,
-            }
-        )
+        own = {
+            "group.id": f"{prefix}brakes",
+            "enable.auto.commit": False,
+            # an alert that nobody has read may be older than this group
+            "auto.offset.reset": "earliest",
+            "log_level": 0,
+        }
+        self._consumer = Consumer(client_options(kafka, own))
         self._topic = ALERTS.full_name(prefix)
 
     def stop(self) -> None:
@@ -106,6 +105,6 @@ def pause(session: Session, alert: DatasetFailing) -> bool:
     if dataset.archived or dataset.state != "active" or dataset.version != alert.dataset_version:
         return False
     repository.change(session, dataset, {"state": "paused", "state_detail": alert.summary}, "")
-    DATASETS_PAUSED.inc()
+    DATASETS_PAUSED.labels(alert.topic).inc()
     log.error("dataset_paused", dataset_id=dataset.id, rows=alert.rows, bad=alert.bad, run=alert.run)
     return True

@@ -13,6 +13,8 @@ from api.jwts import TokenSigner
 from api.keys import KeyRing
 from api.ops.readiness import Readiness
 from api.parts import ApiParts
+from api.quarantine.desk import Desk
+from api.quarantine.settling import Settler
 from api.rates import RateLimiter
 from api.reads.repository import Devices
 from api.redis_client import RedisGate
@@ -37,6 +39,8 @@ class Running:
     devices: Devices
     box: CredentialBox
     store: Store
+    desk: Desk
+    settler: Settler
     readiness: Readiness
 
 

@@ -6,7 +6,7 @@
     ├── Forbidden 403             WrongDevice
     ├── NotFound 404
     ├── MethodNotAllowed 405
-    ├── Conflict 409              AlreadyExists, Archived
+    ├── Conflict 409              AlreadyExists, Archived, VersionsChanged, DecisionIdTaken, NothingToUndo
     ├── BodyTooLarge 413
     ├── UnsupportedMediaType 415
     ├── Invalid 422
@@ -189,6 +189,27 @@ class Archived(Conflict):
 
     code = "archived"
     default = "This is archived; restore it first."
+
+
+class VersionsChanged(Conflict):
+    """A version arrived after the decider looked."""
+
+    code = "versions_changed"
+    default = "The versions are not those in `known`; look at the case again."
+
+
+class DecisionIdTaken(Conflict):
+    """Another decision about the case has this id."""
+
+    code = "decision_id_taken"
+    default = "Another decision about this case has that `decision_id`; choose a new one."
+
+
+class NothingToUndo(Conflict):
+    """No decision about the case is in force."""
+
+    code = "nothing_to_undo"
+    default = "No decision about this case is in force."
 
 
 class BodyTooLarge(ApiError):

@@ -17,6 +17,7 @@ RUN: Final = "run"
 TOKEN: Final = "tok"  # noqa: S105 - the prefix of ids, no secret
 USER: Final = "usr"
 RECEIPT: Final = "rcp"
+DECISION: Final = "dec"
 
 
 def new_id(prefix: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 REQUESTS: Final = Histogram(
     "sunledger_api_request_seconds",
@@ -26,20 +26,8 @@ TOKEN_CHECKS: Final = Counter(
 RATE_LIMITED: Final = Counter(
     "sunledger_api_rate_limited_total", "Requests answered 429, by limit.", ["limit"]
 )
-OUTBOX_WAITING: Final = Gauge(
-    "sunledger_outbox_waiting", "Registry messages the relay has not published yet, as last seen."
-)
-OUTBOX_PUBLISHED: Final = Counter(
-    "sunledger_outbox_published_total", "Registry messages acknowledged by the broker, by kind.", ["kind"]
-)
-OUTBOX_FAILURES: Final = Counter(
-    "sunledger_outbox_failures_total", "Attempts of the relay that failed, by part that failed.", ["part"]
-)
-DATASETS_PAUSED: Final = Counter(
-    "sunledger_datasets_paused_total", "Datasets paused by the brake because their rows fail."
-)
-RECONCILED: Final = Counter(
-    "sunledger_registry_reconciled_total",
-    "Registry messages queued again because the topic lacked them.",
-    ["kind"],
+QUARANTINE_ACTIONS: Final = Counter(
+    "sunledger_quarantine_actions_total",
+    "Refused rows that people acted on, by what they did (replayed, discarded, restored).",
+    ["action"],
 )

@@ -19,6 +19,12 @@ from api.problems import problem_response
 log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+SMALL_BYTES: Final = 1024 * 1024
+"""Largest body of anything but reads. Who may not log in may still post, and naming the faults of a
+million fields takes seconds."""
+_BULKY: Final = "/meter-reads/"
+MAX_MEMBERS: Final = 100
+"""Most members of a gzip body. Each costs a copy of what is behind it: 400,000 empty ones, minutes."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -87,7 +93,7 @@ class BodyLimit:
     """Reads the body before the endpoint does: within the limit, unpacked if it is gzip.
 
     Args:
-        max_bytes: largest body, before and after unpacking.
+        max_bytes: largest body of reads, before and after unpacking; of others `SMALL_BYTES` at most.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
@@ -120,8 +126,8 @@ class BodyLimit:
         await self._app(scope, whole, send)
 
     async def _read(self, request: Request, receive: Receive) -> bytes | None:
-        length = request.headers.get("content-length", "0")
-        if length.isdecimal() and (len(length) > 18 or int(length) > self._max):
+        length, limit = request.headers.get("content-length", "0"), self._limit(request)
+        if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             raise BodyTooLarge
         chunks, size = [], 0
         while True:
@@ -130,7 +136,7 @@ class BodyLimit:
                 return None
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            if size > self._max:
+            if size > limit:
                 raise BodyTooLarge
             if not message.get("more_body", False):
                 return b"".join(chunks)
@@ -141,18 +147,25 @@ class BodyLimit:
             return body
         if encoding not in ("gzip", "x-gzip"):
             raise UnsupportedMediaType
-        return gunzip(body, self._max)
+        return gunzip(body, self._limit(request))
+
+    def _limit(self, request: Request) -> int:
+        """Bytes that the body of a request may have."""
+        return self._max if request.url.path.startswith(_BULKY) else min(self._max, SMALL_BYTES)
 
 
 def gunzip(data: bytes, limit: int) -> bytes:
-    """Unpack gzip (RFC 1952, any number of members), never holding more than `limit` bytes.
+    """Unpack gzip (RFC 1952, several members), never holding more than `limit` bytes.
 
     Raises:
         BodyTooLarge: it would unpack to more.
-        BadEncoding: not gzip, damaged or cut off.
+        BadEncoding: not gzip, damaged or cut off, or of more than `MAX_MEMBERS` members.
     """
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     while data:
+        if len(parts) == MAX_MEMBERS:
+            raise BadEncoding
         member = zlib.decompressobj(wbits=31)
         try:
             part = member.decompress(data, limit - size + 1)

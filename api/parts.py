@@ -6,7 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from api.ledger.tails import TopicTails
+from producers.addresses import PUBLIC_ONLY, Hosts
 from producers.publisher import Publisher
+from schemas.personal import PseudonymProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +22,19 @@ class ApiSettings:
         credential_key: 32 bytes that encrypt dataset credentials.
         admin_email: the first admin, made at start unless a user has this e-mail.
         admin_password: his password; empty makes none.
+        pseudonym_secret: master secret of pseudonyms, for corrected rows.
+        seal_secret: master secret of sealed originals, which also signs replays.
+        pseudonym_profile: how pseudonyms are made.
         topic_prefix: prefix of every topic's name.
         user_token_lifetime: how long a login lasts.
         device_token_lifetime: how long a device's token lasts.
-        max_body_bytes: of a request, packed and unpacked.
+        max_body_bytes: of a request with reads, packed and unpacked; others may have 1 MiB.
         max_reads: reads in one request.
         publish_timeout_s: how long a request waits for the broker; 503 comes within 5 s.
         reads_limit: requests of one device.
         login_limit: logins for one e-mail.
         login_address_limit: logins from one address.
+        source_hosts: hosts that datasets may name.
     """
 
     issuer: str
@@ -35,6 +42,9 @@ class ApiSettings:
     credential_key: bytes = field(repr=False)
     admin_email: str
     admin_password: str = field(repr=False)
+    pseudonym_secret: bytes = field(repr=False)
+    seal_secret: bytes = field(repr=False)
+    pseudonym_profile: PseudonymProfile = "hmac"
     topic_prefix: str = ""
     user_token_lifetime: timedelta = timedelta(hours=8)
     device_token_lifetime: timedelta = timedelta(days=365)
@@ -44,6 +54,7 @@ class ApiSettings:
     reads_limit: str = "600/minute"
     login_limit: str = "60/minute"
     login_address_limit: str = "300/minute"
+    source_hosts: Hosts = PUBLIC_ONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,7 @@ class ApiParts:
         clickhouse: makes a client for the read queries; called from worker threads.
         settings: plain values.
         broker_ready: raises when the broker does not answer (for /readyz); called in a worker thread.
+        tails: looks at records that wait to be judged; None when there is no broker to ask.
     """
 
     sql_url: str = field(repr=False)
@@ -65,3 +77,4 @@ class ApiParts:
     clickhouse: Callable[[], Any]
     settings: ApiSettings
     broker_ready: Callable[[], None]
+    tails: TopicTails | None = None

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from api import outbox
 from api.db import Database
-from api.metrics import RECONCILED
 from api.models import KINDS, Registered
+from api.relay_metrics import RECONCILED
 from api.tables import OutboxRow
 from schemas.registry import RegistryMessageError, parse
 from schemas.topics import REGISTRY, REGISTRY_KINDS, RegistryKind

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
@@ -12,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.db import Database, now_ms
 from api.leases import LeaseHolder
-from api.metrics import OUTBOX_FAILURES, OUTBOX_PUBLISHED, OUTBOX_WAITING
+from api.relay_metrics import OUTBOX_FAILURES, OUTBOX_PUBLISHED, OUTBOX_WAITING
 from api.tables import OutboxRow
 from producers.publisher import Publisher, PublishError, Record
 from schemas.topics import REGISTRY
@@ -105,9 +106,13 @@ class Relay:
         query = select(OutboxRow).where(OutboxRow.state == "new").order_by(OutboxRow.seq).limit(BATCH)
         with self._db.read() as session:
             rows = session.scalars(query).all()
-            full = len(rows) == BATCH
-            count = select(func.count()).where(OutboxRow.state == "new")
-            OUTBOX_WAITING.set(session.scalar(count) or 0 if full else len(rows))
+            waiting = Counter(row.kind for row in rows)
+            if len(rows) == BATCH:
+                counts = select(OutboxRow.kind, func.count()).where(OutboxRow.state == "new")
+                found = session.execute(counts.group_by(OutboxRow.kind)).all()
+                waiting = Counter({row[0]: row[1] for row in found})
+        for kind in REGISTRY:
+            OUTBOX_WAITING.labels(kind).set(waiting[kind])
         return rows
 
     def _mark(self, seqs: list[int]) -> None:

@@ -1,21 +1,24 @@
-"""Read queries to ClickHouse from worker threads: pooled clients, and one error when it is away."""
+"""ClickHouse asked, and appended to, from worker threads: pooled clients, one error when it is away."""
 
 import queue
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import pyarrow as pa
 import structlog
 import urllib3
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from api.errors import StoreAway
-from sinks.errors import classify
+from sinks.errors import StoreError, classify
+from sinks.writer import Writer
 
 log = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 _IDLE: Final = 8
+_INSERT_LIMIT_S: Final = 5
 
 
 class Store:
@@ -43,6 +46,23 @@ class Store:
             raise StoreAway from None
         self._give_back(client)
         return answer
+
+    def append(self, table: str, batch: pa.RecordBatch) -> None:
+        """Insert rows. Blocks until they are stored: for worker threads.
+
+        Raises:
+            StoreAway: ClickHouse does not answer, or refuses; whether the rows were stored is unknown,
+                so the table must take the same rows twice without harm.
+        """
+
+        def insert(client: Client) -> None:
+            Writer(lambda: client, str(client.database), _INSERT_LIMIT_S).insert(table, batch)
+
+        try:
+            self.ask(insert)
+        except StoreError as error:
+            log.warning("store_insert_failed", table=table, error=str(error))
+            raise StoreAway from None
 
     def close(self) -> None:
         """Close the idle clients."""

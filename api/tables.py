@@ -1,12 +1,13 @@
-"""The tables beside the registry: users, device tokens, runs and their files, the outbox, leases."""
+"""The tables beside the registry: users, device tokens, runs and files, outbox, leases, audit, claims."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now_ms
-from api.models import BigInt
+from api.models import BigInt, Json
 
 
 class User(Base):
@@ -96,7 +97,7 @@ class OutboxRow(Base):
     seq: Mapped[int] = mapped_column(BigInt, primary_key=True, autoincrement=True)
     kind: Mapped[str] = mapped_column(String(20))
     object_id: Mapped[str] = mapped_column(String(40))
-    version: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int] = mapped_column(BigInteger)
     payload: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(10), default="new")
     """`new` until the broker has acknowledged it, then `sent`."""
@@ -112,3 +113,34 @@ class Lease(Base):
     name: Mapped[str] = mapped_column(String(50), primary_key=True)
     owner: Mapped[str] = mapped_column(String(60))
     until: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AuditEntry(Base):
+    """Who did what to what; a trigger refuses every UPDATE and DELETE."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_subject", "subject_kind", "subject"),)
+
+    number: Mapped[int] = mapped_column(BigInt, primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    user_id: Mapped[str] = mapped_column(String(60), index=True)
+    action: Mapped[str] = mapped_column(String(60))
+    subject_kind: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(String(400))
+    organization_id: Mapped[str] = mapped_column(Text)
+    request_id: Mapped[str] = mapped_column(String(64), index=True)
+    details: Mapped[dict[str, Any]] = mapped_column(Json)
+
+
+class QuarantineClaim(Base):
+    """The right of one request to replay or discard one refused row; gone when what it did is known."""
+
+    __tablename__ = "quarantine_claims"
+
+    topic: Mapped[str] = mapped_column(String(249), primary_key=True)
+    position: Mapped[str] = mapped_column(String(20), primary_key=True)
+    """Decimal text: a position has 64 bits without a sign."""
+    organization_id: Mapped[str] = mapped_column(Text)
+    """As JSON text: a direct publisher's header may hold NUL, which PostgreSQL refuses."""
+    claim_id: Mapped[str] = mapped_column(String(40))
+    claimed_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

@@ -7,6 +7,7 @@
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from inspect import getsource
@@ -24,9 +25,11 @@ from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_settings import BaseSettings  # noqa: E402
 
 import api.metrics  # noqa: E402
+import api.relay_metrics  # noqa: E402
 import producers.metrics  # noqa: E402
 import schemas.headers  # noqa: E402
 import streams.metrics  # noqa: E402
+import streams.verify.metrics  # noqa: E402
 from schemas.documents import schemas_by_topic  # noqa: E402
 from schemas.faults import SENTENCES  # noqa: E402
 from schemas.fields import PROFILES  # noqa: E402
@@ -39,6 +42,7 @@ from sunledger.settings import (  # noqa: E402
     MigrateSettings,
     ProducersSettings,
     Secret,
+    VerifierSettings,
     WhySettings,
     WorkerSettings,
 )
@@ -48,9 +52,15 @@ PROCESSES: Final[dict[str, type[BaseSettings]]] = {
     "api": ApiSettings,
     "worker": WorkerSettings,
     "producers": ProducersSettings,
+    "verifier": VerifierSettings,
     "why": WhySettings,
 }
-METRICS: Final = {"worker": streams.metrics, "producers": producers.metrics, "api": api.metrics}
+METRICS: Final = {
+    "worker": (streams.metrics,),
+    "producers": (producers.metrics, api.relay_metrics),
+    "verifier": (streams.verify.metrics,),
+    "api": (api.metrics,),
+}
 MADE: Final = "<!-- Written by docs/generate.py; edit the code it is made from. -->"
 
 
@@ -82,6 +92,8 @@ def settings_tables() -> str:
 
 def _form(field: FieldInfo) -> str:
     kind: Any = field.annotation
+    if type(None) in get_args(kind):
+        kind = next(part for part in get_args(kind) if part is not type(None))
     if field.annotation is SecretStr:
         is_key = any(part in field.metadata for part in get_args(Secret)[1:])
         return "secret, urlsafe base64 of at least 32 bytes" if is_key else "secret text"
@@ -95,7 +107,8 @@ def _form(field: FieldInfo) -> str:
     }
     words = {"ge": "at least", "gt": "above", "le": "at most"}
     texts = [f"{words[name]} {value:g}" for name, value in bounds.items()]
-    name = {"int": "whole number", "float": "number", "str": "text", "Path": "path"}[kind.__name__]
+    names = {"int": "whole number", "float": "number", "str": "text", "Path": "path", "bool": "true or false"}
+    name = names[kind.__name__]
     return ", ".join([name, *texts])
 
 
@@ -105,7 +118,7 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "made at start"
     value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-    return f"`{value}`" if value != "" else "empty"
+    return f"`{value}`" if value not in ("", None) else "empty"
 
 
 # -- metrics and reasons
@@ -114,14 +127,14 @@ def _default(field: FieldInfo) -> str:
 def metrics_tables() -> str:
     """One table per process: name, type, labels, meaning."""
     return "\n\n".join(
-        f"### `sunledger {process}`\n\n{table(('metric', 'type', 'labels', 'meaning'), _metrics_of(module))}"
-        for process, module in METRICS.items()
+        f"### `sunledger {process}`\n\n{table(('metric', 'type', 'labels', 'meaning'), _metrics_of(modules))}"
+        for process, modules in METRICS.items()
     )
 
 
-def _metrics_of(module: ModuleType) -> list[tuple[str, str, str, str]]:
+def _metrics_of(modules: tuple[ModuleType, ...]) -> list[tuple[str, str, str, str]]:
     rows = []
-    for metric in vars(module).values():
+    for metric in [value for module in modules for value in vars(module).values()]:
         if isinstance(metric, MetricWrapperBase):
             family = next(iter(metric.describe()))
             name = family.name + ("_total" if family.type == "counter" else "")
@@ -235,8 +248,8 @@ def _json_type(part: dict[str, Any]) -> str:
 
 
 ANALYSTS: Final = (
-    "verification", "payments", "reads", "ledger", "quarantine", "conflicts", "match_hints",
-    "organizations", "projects", "devices", "connections", "datasets",
+    "verification", "verification_as_known", "payments", "reads", "ledger", "quarantine", "conflicts",
+    "match_hints", "organizations", "projects", "devices", "connections", "datasets",
 )  # fmt: skip
 """Views that analysts name; the other views are steps of these."""
 
@@ -274,7 +287,7 @@ def _described() -> tuple[dict[str, dict[str, str]], dict[str, list[dict[str, st
             json.loads(line) for line in str(engine.query(sql, "JSONEachRow")).splitlines() if line
         ]
         found = ask(
-            "SELECT name, engine, sorting_key, partition_key, comment FROM system.tables"
+            "SELECT name, engine, sorting_key, partition_key, comment, create_table_query FROM system.tables"
             " WHERE database = 'sunledger'"
         )
         columns: dict[str, list[dict[str, str]]] = {row["name"]: [] for row in found}
@@ -283,6 +296,16 @@ def _described() -> tuple[dict[str, dict[str, str]], dict[str, list[dict[str, st
             " WHERE database = 'sunledger' ORDER BY table, position"
         ):
             columns[column["table"]].append(column)
+        for row in found:
+            if row["name"].endswith("_as_known"):
+                # the columns of a view with a parameter are told only when it is asked, without comments
+                plain = columns.get(row["name"].removesuffix("_as_known"), ())
+                comments = {column["name"]: column["comment"] for column in plain}
+                comments |= dict(re.findall(r"`(\w+)` [^`]*? COMMENT '([^']*)'", row["create_table_query"]))
+                columns[row["name"]] = [
+                    {**column, "comment": comments.get(column["name"], "")}
+                    for column in ask(f"DESCRIBE TABLE sunledger.{row['name']}(at = '2026-06-30')")
+                ]
     finally:
         engine.close()
     return {row["name"]: row for row in found}, columns

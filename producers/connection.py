@@ -7,6 +7,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from producers.errors import BrokerUnavailable
+from producers.kafka_access import Kafka, access, client_options, is_refusal
 from producers.metrics import BROKER_ERRORS
 
 log = structlog.get_logger(__name__)
@@ -31,33 +32,32 @@ class LibrdkafkaLog:
 class Connection:
     """A producer, idempotent and with acks=all. Made anew after a fatal error of librdkafka."""
 
-    def __init__(self, bootstrap: str, client_id: str, delivery_timeout_s: float, linger_ms: int) -> None:
+    def __init__(self, kafka: Kafka, client_id: str, delivery_timeout_s: float, linger_ms: int) -> None:
         timeout_ms = max(int(delivery_timeout_s * 1000), 100)
         self.fatal = False
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "client.id": client_id,
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "lz4",
-                "linger.ms": linger_ms,
-                "message.max.bytes": MAX_RECORD_BYTES,
-                "queue.buffering.max.messages": MAX_WAITING,
-                "queue.buffering.max.kbytes": _MAX_WAITING_KB,
-                # After this a record is given up, so it cannot arrive when its sender has long been
-                # told that it did not.
-                "message.timeout.ms": timeout_ms,
-                "socket.timeout.ms": max(min(timeout_ms, 60_000), 1000),
-                "request.timeout.ms": min(timeout_ms, 30_000),
-                "reconnect.backoff.ms": 50,
-                "reconnect.backoff.max.ms": 1000,
-                "error_cb": self._on_error,
-                "log_level": 4,
-                "log.connection.close": False,
-            },
-            logger=LibrdkafkaLog(),
-        )
+        self.refused = False
+        self._user = access(kafka).username
+        own = {
+            "client.id": client_id,
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "lz4",
+            "linger.ms": linger_ms,
+            "message.max.bytes": MAX_RECORD_BYTES,
+            "queue.buffering.max.messages": MAX_WAITING,
+            "queue.buffering.max.kbytes": _MAX_WAITING_KB,
+            # After this a record is given up, so it cannot arrive when its sender has long been
+            # told that it did not.
+            "message.timeout.ms": timeout_ms,
+            "socket.timeout.ms": max(min(timeout_ms, 60_000), 1000),
+            "request.timeout.ms": min(timeout_ms, 30_000),
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            "error_cb": self._on_error,
+            "log_level": 4,
+            "log.connection.close": False,
+        }
+        self._producer = Producer(client_options(kafka, own), logger=LibrdkafkaLog())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=f"{client_id}-callbacks", daemon=True)
         self._thread.start()
@@ -85,7 +85,10 @@ class Connection:
         try:
             found = self._producer.list_topics(topic, timeout=_METADATA_S).topics[topic]
         except KafkaException as error:
+            if self.refused:
+                raise BrokerUnavailable("the broker does not take our credentials") from None
             raise BrokerUnavailable(f"no metadata: {error_name(error.args[0])}") from None
+        self.refused = False
         if found.error is not None or not found.partitions:
             raise BrokerUnavailable("there is no such topic")
         return len(found.partitions)
@@ -112,9 +115,17 @@ class Connection:
 
     def _on_error(self, error: KafkaError) -> None:
         BROKER_ERRORS.labels(error.name()).inc()
+        if is_refusal(error) and not self.refused:
+            self.refused = True
+            log.error("broker_refuses_credentials", user=self._user, error=error.name())
         if error.fatal():
             log.error("publisher_starts_over", error=error.name())
             self.fatal = True
+
+
+def is_passing(error: KafkaError) -> bool:
+    """Whether trying again can cure it: the broker says so, or it is the client's own (no answer in time)."""
+    return bool(error.retriable()) or error.code() < 0
 
 
 def error_name(error: KafkaError) -> str:

@@ -8,6 +8,7 @@ ProducerError
 │   └── RecordTooLarge           never: the record exceeds what a topic takes
 ├── DatasetPaused                somebody, or the brake, paused it while it was read
 ├── TopicMisconfigured           an operator's matter
+├── BrokerRefuses                an operator's matter: wrong credentials, or too few rights
 ├── FileRefused                  a file-level error: no row of it is published
 └── SourceError                  the bucket's side
     ├── SourceUnavailable        retryable: no answer, or too many requests
@@ -50,6 +51,10 @@ class TopicMisconfigured(ProducerError):
     """A topic exists with settings that would lose or misread records."""
 
 
+class BrokerRefuses(ProducerError):
+    """The broker does not take the credentials, or does not let their user do what he must."""
+
+
 class FileRefused(ProducerError):
     """A file-level error. The text explains it to the file's owner and holds nothing personal.
 
@@ -72,7 +77,7 @@ class SourceUnavailable(SourceError):
 
 
 class SourceForbidden(SourceError):
-    """The credentials do not open the bucket, or there is no such bucket."""
+    """The credentials do not open the bucket, there is no such bucket, or its host is out of bounds."""
 
 
 class SourceChanged(SourceError):

@@ -29,5 +29,7 @@ POLL_FAILURES: Final = Counter(
     "sunledger_poll_failures_total", "Steps put off by an outage, by part.", ["part"]
 )
 LAST_POLL: Final = Gauge(
-    "sunledger_last_poll_timestamp_seconds", "When the poller last looked for runs (seconds since 1970)."
+    "sunledger_last_poll_timestamp_seconds",
+    "When the poller last looked for runs (seconds since 1970).",
+    ["source"],
 )

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from producers.errors import DatasetPaused
+from producers.kafka_access import Kafka, client_options
 
 log = structlog.get_logger(__name__)
 
@@ -27,39 +27,36 @@ ASK_S: Final = 5.0
 
 
 class Unjudged:
-    """Counts the rows of a topic that the workers' group has not committed.
+    """Counts the rows of a topic that the workers' group has not committed. For one thread.
+
+    Asks through a consumer that never joins the group: librdkafka's admin client crashes the process when a
+    coordinator that starts or moves is asked about commits (confluent-kafka-javascript issue 374).
 
     Args:
-        bootstrap: Kafka's bootstrap servers.
+        kafka: the broker, with credentials if it asks for them.
         group: the workers' consumer group, prefix included.
         topic: full name.
     """
 
-    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-        self._group = group
+    def __init__(self, kafka: Kafka, group: str, topic: str) -> None:
+        own = {"group.id": group, "enable.auto.commit": False, "log_level": 0}
+        self._consumer = Consumer(client_options(kafka, own))
         self._topic = topic
 
     def __call__(self) -> int:
         """Rows between what is committed and the ends of the partitions.
 
         Raises:
-            KafkaException, TimeoutError: the broker does not say.
+            KafkaException: the broker does not say.
         """
-        found = self._admin.list_topics(self._topic, timeout=ASK_S).topics[self._topic]
+        found = self._consumer.list_topics(self._topic, timeout=ASK_S).topics[self._topic]
         places = [TopicPartition(self._topic, number) for number in found.partitions]
-        ends, starts = (
-            self._offsets(places, OffsetSpec.latest()),
-            self._offsets(places, OffsetSpec.earliest()),
-        )
-        asked = [ConsumerGroupTopicPartitions(self._group, places)]
-        answer = self._admin.list_consumer_group_offsets(asked, request_timeout=ASK_S)[self._group]
-        committed = {tp.partition: tp.offset for tp in answer.result(ASK_S).topic_partitions}
-        return sum(ends[number] - max(committed.get(number, -1), starts[number]) for number in ends)
+        return sum(self._left(place) for place in self._consumer.committed(places, timeout=ASK_S))
 
-    def _offsets(self, places: list[TopicPartition], what: OffsetSpec) -> dict[int, int]:
-        futures = self._admin.list_offsets(dict.fromkeys(places, what), request_timeout=ASK_S)
-        return {tp.partition: future.result(ASK_S).offset for tp, future in futures.items()}
+    def _left(self, committed: TopicPartition) -> int:
+        place = TopicPartition(self._topic, committed.partition)
+        start, end = self._consumer.get_watermark_offsets(place, timeout=ASK_S)
+        return int(end - max(committed.offset, start))
 
 
 class Pace:
@@ -113,6 +110,6 @@ class Pace:
         """How many are unjudged; None while the broker does not say."""
         try:
             return self._unjudged()
-        except (KafkaException, TimeoutError) as exc:
+        except KafkaException as exc:
             log.warning("unjudged_rows_unknown", error=type(exc).__name__)
             return None

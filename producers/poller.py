@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from producers.addresses import PUBLIC_ONLY, Hosts
 from producers.backoff import FIRST_PAUSE_S, Backoff, Stopped
 from producers.contracts import DatasetSource, Run, RunState, RunStore, S3Dataset, StoreUnavailable
 from producers.errors import ProducerError, SourceUnavailable
@@ -43,20 +44,21 @@ class Poller:
         rows: RowRecords,
         unjudged: Callable[[], int],
         *,
+        hosts: Hosts = PUBLIC_ONLY,
         now: Callable[[], datetime] = utc_now,
         poll_s: float = POLL_S,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         """`publisher` waits long for the broker (`FILE_DELIVERY_TIMEOUT_S`); pauses are in seconds.
 
-        `unjudged` counts rows that are published and not judged yet.
+        `unjudged` counts rows that are published and not judged yet. Datasets of other `hosts` fail.
         """
         self._stop = threading.Event()
         self._backoff = Backoff(self._stop, first_pause_s)
         self._source = source
         self._store = PatientStore(store, self._backoff)
         self._unjudged = unjudged
-        self._intake = S3Intake(self._store, publisher, rows, self._backoff, now, self._pace)
+        self._intake = S3Intake(self._store, publisher, rows, self._backoff, now, self._pace, hosts)
         self._now = now
         self._poll_s = poll_s
         self._unreadable_schedules: set[str] = set()
@@ -81,7 +83,7 @@ class Poller:
         Raises:
             Stopped: the poller is to end.
         """
-        LAST_POLL.set(self._now().timestamp())
+        LAST_POLL.labels("s3").set(self._now().timestamp())
         done = 0
         while (run := self._store.next_requested()) is not None:
             self._requested(run)
@@ -125,7 +127,7 @@ class Poller:
     def _serve(self, dataset: S3Dataset, run: Run) -> None:
         """Serve one run to its end. Whatever is wrong with one dataset must not stop the others."""
         try:
-            self._backoff.until_done(
+            found = self._backoff.until_done(
                 lambda: self._intake.run(dataset, run), (SourceUnavailable,), BUCKET_ATTEMPTS
             )
         except Stopped:
@@ -140,7 +142,7 @@ class Poller:
             log.error("run_failed_unexpectedly", run_id=run.id, error=type(error).__name__, where=where)
             self._finish(run, RunState.FAILED, f"unexpected {type(error).__name__}")
         else:
-            self._finish(run, RunState.DONE)
+            self._finish(run, RunState.DONE, None if found else "nothing was found under the prefix")
 
     def _finish(self, run: Run, state: RunState, detail: str | None = None) -> None:
         RUNS.labels(state.value).inc()

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from producers.connection import MAX_WAITING, Connection, error_name
 from producers.errors import BrokerUnavailable, PublisherFull, PublishError, RecordTooLarge
 from producers.group import Group, OnDelivery, Record
+from producers.kafka_access import Kafka
 from producers.metrics import PUBLISH_FAILURES, TIME_TO_ACK
 from schemas.identity import partition_of
 
@@ -44,14 +45,14 @@ class Publisher:
 
     def __init__(
         self,
-        bootstrap: str,
+        kafka: Kafka,
         *,
         client_id: str = "sunledger",
         delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
         linger_ms: int = 2,
     ) -> None:
         self._open: Callable[[], Connection] = lambda: Connection(
-            bootstrap, client_id, delivery_timeout_s, linger_ms
+            kafka, client_id, delivery_timeout_s, linger_ms
         )
         self._lock = threading.Lock()
         self._connection: Connection | None = None

@@ -1,6 +1,9 @@
-"""Rows of a file into records of the topic `payments`: personal fields replaced, originals sealed."""
+"""Rows into records of the topic `payments`: personal fields replaced, originals sealed.
 
-from collections.abc import Sequence
+Rows of files, and refused rows that somebody corrected: both go through the same door.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -8,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from producers.connection import MAX_RECORD_BYTES
+from producers.errors import RecordTooLarge
 from producers.group import Record
 from producers.tabular import TableRow, UnreadableRow
 from schemas import headers
@@ -78,25 +82,53 @@ class RowRecords:
             for row, (key, value, extra), home in zip(rows, drafts, homes, strict=True)
         ]
 
+    def corrected(self, origin: Origin, line: int, cells: dict[str, Any], kept: Mapping[str, str]) -> Record:
+        """The record of a row that was refused and is sent again; its partition is left to its key.
+
+        Args:
+            origin: the lineage that the row came with.
+            line: its line there; 0 when it has none.
+            cells: the row in plain; its personal values are replaced in place.
+            kept: originals of values that stay replaced, see `Pseudonymizer.restore`.
+
+        Raises:
+            RecordTooLarge: it is longer than a record may be.
+            TypeError: a value has no form in JSON (`orjson.JSONEncodeError`).
+        """
+        draft = self._protected(origin, line, cells, kept)
+        if draft is None:
+            raise RecordTooLarge("the row is longer than a record may be")
+        key, value, extra = draft
+        numbered = [(headers.LINE, str(line).encode())] if line else []
+        return Record(self.topic, key, value, [*origin.headers(), *numbered, *extra])
+
     def _readable(self, origin: Origin, row: TableRow) -> "_Draft":
         """Key, value and own headers of a row."""
-        cells: dict[str, Any] = dict(row.cells)
-        originals = self._pseudonymizer.protect(origin.organization_id, cells)
+        draft = self._protected(origin, row.line, dict(row.cells), {})
+        if draft is not None:
+            return draft
+        detail = "the row is longer than a record may be"
+        return self._unreadable(origin, UnreadableRow(row.line, "", Code.TOO_LARGE, detail))
+
+    def _protected(
+        self, origin: Origin, line: int, cells: dict[str, Any], kept: Mapping[str, str]
+    ) -> "_Draft | None":
+        """The same of cells, which are changed in place; None when they do not fit a record."""
+        originals = {**kept, **self._pseudonymizer.protect(origin.organization_id, cells)}
         value = orjson.dumps(cells)
         extra = [self._sealed(origin, orjson.dumps(originals))] if originals else []
         if len(value) + sum(len(data) for _, data in extra) > MAX_RECORD_BYTES - _OVERHEAD_BYTES:
-            detail = "the row is longer than a record may be"
-            return self._unreadable(origin, UnreadableRow(row.line, "", Code.TOO_LARGE, detail))
+            return None
         record_id = plain_text(cells.get("ID"))
         if record_id is None:
-            return _nameless(origin, row.line), value, extra
+            return nameless_key(origin, line), value, extra
         return payment_key(origin.organization_id, origin.id_namespace, record_id).encode(), value, extra
 
     def _unreadable(self, origin: Origin, row: UnreadableRow) -> "_Draft":
         """The same for a row that has no cells: its text is only in the seal."""
         raw = row.raw.encode("utf-8", "surrogateescape" if _escaped(row.raw) else "surrogatepass")
         return (
-            _nameless(origin, row.line),
+            nameless_key(origin, row.line),
             b"{}",
             [(headers.UNREADABLE, row.code.encode()), self._sealed(origin, raw)],
         )
@@ -108,7 +140,7 @@ class RowRecords:
 _Draft = tuple[bytes, bytes, list[tuple[str, bytes]]]
 
 
-def _nameless(origin: Origin, line: int) -> bytes:
+def nameless_key(origin: Origin, line: int) -> bytes:
     """Key of a row without an id: by its line, so that such rows do not all meet in one partition."""
     return netstrings(origin.organization_id, origin.source_ref, str(line)).encode()
 

@@ -8,11 +8,13 @@ from typing import Any, Final, TypeVar
 
 import boto3
 from botocore.client import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from urllib3.exceptions import HTTPError
 
+from producers.addresses import PUBLIC_ONLY, AddressRefused, Hosts
 from producers.contracts import S3Location
 from producers.errors import SourceChanged, SourceError, SourceForbidden, SourceUnavailable
+from producers.guarded_http import guard
 
 MARK: Final = "sunledger-file"
 """Metadata of a moved object: id of the file's record, by which a repeated move knows its own copy."""
@@ -57,13 +59,13 @@ class S3Object:
 
 
 class Bucket:
-    """A bucket and prefix opened with a dataset's key. Calls block.
+    """A bucket and prefix opened with a dataset's key, at a host that may be connected to. Calls block.
 
     Every one may raise `SourceUnavailable` (repeat), `SourceForbidden` (an operator's matter) and,
     where it concerns one object, `SourceChanged`.
     """
 
-    def __init__(self, location: S3Location) -> None:
+    def __init__(self, location: S3Location, hosts: Hosts = PUBLIC_ONLY) -> None:
         self.name = location.bucket
         self.prefix = location.prefix.strip("/") + "/" if location.prefix.strip("/") else ""
         self._s3: Any = _session().client(
@@ -76,12 +78,14 @@ class Bucket:
                 connect_timeout=5,
                 read_timeout=30,
                 retries={"mode": "standard", "max_attempts": 3},
+                proxies={},  # see guarded_http
                 s3={"addressing_style": "path" if location.endpoint_url else "auto"},
                 # Stores other than AWS know neither of the checksums that newer clients add.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
         )
+        guard(self._s3, hosts)
 
     def source_ref(self, found: S3Object) -> str:
         """`s3://bucket/key@version`."""
@@ -228,6 +232,9 @@ def _call(call: Callable[[], Result]) -> Result:
     except ClientError as error:
         raise _translated(str(error.response.get("Error", {}).get("Code", ""))) from None
     except (BotoCoreError, HTTPError, OSError) as error:
+        refused = error.kwargs.get("error") if isinstance(error, HTTPClientError) else None
+        if isinstance(refused, AddressRefused):
+            raise SourceForbidden(f"the endpoint may not be connected to: {refused}") from None
         raise SourceUnavailable(f"no answer: {type(error).__name__}") from None
 
 

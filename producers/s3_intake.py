@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from producers.addresses import Hosts
 from producers.backoff import Backoff
 from producers.contracts import FileRecord, FileState, Run, RunStore, S3Dataset
 from producers.errors import BrokerUnavailable, DatasetPaused, FileRefused, ProducerError, SourceChanged
@@ -24,6 +25,7 @@ from producers.rows import Origin, RowRecords
 from producers.s3 import Bucket, S3Object
 from producers.s3_moves import ERROR, Mover
 from producers.tabular import Table, UnreadableRow
+from schemas.csv_cells import harmless
 from schemas.fields import PROFILES
 from schemas.outcomes import Code
 
@@ -48,10 +50,11 @@ class S3Intake:
         backoff: Backoff,
         now: Callable[[], datetime],
         pace: Callable[[str], Pace],
+        hosts: Hosts,
     ) -> None:
         """`publisher` waits longer for the broker than one for requests; `now` gives aware times.
 
-        `pace` makes the pace of one file of a dataset.
+        `pace` makes the pace of one file of a dataset; `hosts` are those that may be connected to.
         """
         self._store = store
         self._publisher = publisher
@@ -59,10 +62,11 @@ class S3Intake:
         self._backoff = backoff
         self._now = now
         self._pace = pace
+        self._hosts = hosts
         self._mover = Mover(store)
 
-    def run(self, dataset: S3Dataset, run: Run) -> None:
-        """Deal with everything in the dataset's bucket.
+    def run(self, dataset: S3Dataset, run: Run) -> int:
+        """Deal with everything in the dataset's bucket; returns how many objects that were.
 
         Raises:
             Stopped: the process is to end; everything unfinished is on record.
@@ -71,14 +75,17 @@ class S3Intake:
         """
         if dataset.profile not in PROFILES:
             raise ProducerError(f"there is no profile {dataset.profile!r}")
-        bucket = Bucket(dataset.location)
+        bucket = Bucket(dataset.location, self._hosts)
         try:
-            for file in self._store.unfinished(dataset.id):
+            unfinished = self._store.unfinished(dataset.id)
+            for file in unfinished:
                 self._backoff.check()
                 self._go_on(dataset, run, bucket, file)
-            for key in list(bucket.list()):
+            keys = list(bucket.list())
+            for key in keys:
                 self._backoff.check()
                 self._object(dataset, run, bucket, key)
+            return len(unfinished) + len(keys)
         finally:
             bucket.close()
 
@@ -202,5 +209,5 @@ def _report(refusal: FileRefused) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["line", "field", "code", "detail"])
-    writer.writerow(["1", "", refusal.code.value, refusal.detail])
+    writer.writerow(["1", "", refusal.code.value, harmless(refusal.detail)])
     return text.getvalue().encode()

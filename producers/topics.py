@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from producers.connection import LibrdkafkaLog, error_name
-from producers.errors import BrokerUnavailable, TopicMisconfigured
+from producers.connection import LibrdkafkaLog, error_name, is_passing
+from producers.errors import BrokerRefuses, BrokerUnavailable, TopicMisconfigured
+from producers.kafka_access import Kafka, KafkaAccess, Refusals, access, client_options, is_denial
 from schemas.topics import HOMES, TOPICS, TopicSpec
 
 log = structlog.get_logger(__name__)
@@ -20,7 +22,7 @@ _REQUEST_S: Final = 5.0
 
 
 def create_topics(
-    bootstrap: str,
+    kafka: Kafka,
     prefix: str = "",
     replication_factor: int = 1,
     timeout_s: float = 30.0,
@@ -32,19 +34,25 @@ def create_topics(
 
     Raises:
         BrokerUnavailable: not all topics are there within `timeout_s` seconds.
+        BrokerRefuses: the broker does not take the credentials, or does not let their user look or create.
         TopicMisconfigured: a topic's time stamps, clean-up policy or number of partitions would lose
             records or move identities. An operator's other retention is only logged.
     """
-    admin = AdminClient(
-        {"bootstrap.servers": bootstrap, "client.id": "sunledger-topics", "log_level": 4},
-        logger=LibrdkafkaLog(),
-    )
+    refusals = Refusals()
+    own = {"client.id": "sunledger-topics", "log_level": 4, "error_cb": refusals}
+    admin = AdminClient(client_options(kafka, own), logger=LibrdkafkaLog())
     deadline = time.monotonic() + timeout_s
     names = {spec.full_name(prefix): spec for spec in specs}
-    while missing := _missing(admin, names, deadline):
+    while missing := _missing(admin, names, deadline, _Refused(access(kafka), refusals)):
         _create(admin, {name: names[name] for name in missing}, replication_factor)
         _pause(deadline, f"topics without a leader: {', '.join(sorted(missing))}")
-    _check(admin, names)
+    try:
+        _check(admin, names)
+    except KafkaException as error:
+        name = error_name(error.args[0])
+        if is_denial(error.args[0]):
+            raise BrokerRefuses(f"this user may not look at the topics' settings: {name}") from None
+        raise BrokerUnavailable(f"topics cannot be looked at: {name}") from None
 
 
 def _pause(deadline: float, reason: str) -> None:
@@ -58,7 +66,26 @@ def _pause(deadline: float, reason: str) -> None:
     time.sleep(_PAUSE_S)
 
 
-def _missing(admin: AdminClient, names: dict[str, TopicSpec], deadline: float) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Asks whether the broker refuses us for good."""
+
+    kafka: KafkaAccess
+    refusals: Refusals
+
+    def check(self, admin: AdminClient) -> None:
+        """Raise `BrokerRefuses` if it does: waiting would not help."""
+        admin.poll(0)
+        if self.refusals.refused:
+            raise BrokerRefuses(
+                f"the broker at {self.kafka.servers} does not take the credentials of the user"
+                f" {self.kafka.username!r} ({self.kafka.protocol}, {self.kafka.mechanism})"
+            )
+
+
+def _missing(
+    admin: AdminClient, names: dict[str, TopicSpec], deadline: float, refused: _Refused
+) -> list[str]:
     """Which topics do not exist, or have a partition without a leader."""
     while True:
         try:
@@ -66,6 +93,7 @@ def _missing(admin: AdminClient, names: dict[str, TopicSpec], deadline: float) -
             known = admin.list_topics(timeout=limit_s).topics
             return [name for name in names if name not in known or not _has_leaders(known[name])]
         except KafkaException as error:
+            refused.check(admin)
             _pause(deadline, f"the broker does not answer: {error_name(error.args[0])}")
 
 
@@ -91,7 +119,9 @@ def _create(admin: AdminClient, specs: dict[str, TopicSpec], replication_factor:
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue
-            if not error.args[0].retriable():
+            if is_denial(error.args[0]):
+                raise BrokerRefuses(f"{name}: not there, and this user may not see or create it") from None
+            if not is_passing(error.args[0]):
                 raise TopicMisconfigured(f"{name}: {error_name(error.args[0])}") from None
             log.warning("topic_not_created_yet", topic=name, error=error_name(error.args[0]))
 

@@ -22,7 +22,7 @@ UNREADABLE: Final = "unreadable"
 ORIGIN: Final = "origin"
 """Position of the record this one was forwarded from, signed by a worker; it stays the row's key."""
 REPLAY_OF: Final = "replay_of"
-"""Position of the quarantined record this one replays, signed by a worker."""
+"""Position of the quarantined record this one replays, signed by a worker or the API."""
 
 ALL: Final = frozenset(
     {

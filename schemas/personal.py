@@ -11,14 +11,17 @@ import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.cells import is_missing, json_text, plain_text
-from schemas.fields import ALIASES, BY_NAME, CUSTOM, NAMES, PERSONAL, Field
-from schemas.personal_cells import is_protected, personal_fault, token
+from schemas.fields import BY_NAME, CUSTOM, NAMES, PERSONAL, Field
+from schemas.outcomes import Code
+from schemas.personal_cells import TOKEN_PREFIX, is_protected, personal_fault, token
+from schemas.unknown_columns import looks_personal, sounds_personal
 
 PseudonymProfile = Literal["hmac", "sha256"]
 MIN_SECRET_BYTES: Final = 16
@@ -26,42 +29,6 @@ MIN_SECRET_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
 _SEAL_PREFIX: Final = "v1."
 _KNOWN_KEYS: Final = NAMES | {CUSTOM}
-
-
-def _squeezed(name: str) -> str:
-    return "".join(filter(str.isalnum, name)).casefold()
-
-
-_BY_SQUEEZED: Final = {_squeezed(name): BY_NAME[name] for name in PERSONAL} | {
-    _squeezed(alias): BY_NAME[name] for alias, name in ALIASES.items() if name in PERSONAL
-}
-_WORDS: Final = (
-    "name",
-    "phone",
-    "mobile",
-    "msisdn",
-    "whatsapp",
-    "mail",
-    "address",
-    "agent",
-    "note",
-    "comment",
-    "location",
-    "contact",
-    "passport",
-    "birth",
-)
-"""Words that make an unknown column personal: one pseudonym too many harms less than one too few."""
-
-
-def _sounds_personal(key: str) -> Field | None:
-    """The personal field that an unknown column's name stands for, None for none."""
-    if key in NAMES:
-        return None
-    squeezed = _squeezed(key)
-    if squeezed in _BY_SQUEEZED:
-        return _BY_SQUEEZED[squeezed]
-    return BY_NAME["NOTES"] if any(word in squeezed for word in _WORDS) else None
 
 
 class SealBroken(ValueError):
@@ -118,8 +85,8 @@ class Pseudonymizer:
         """Replace the personal values of a row in place; returns the originals that were replaced.
 
         A good value becomes its pseudonym, a faulty one a token that names the fault. Missing values,
-        pseudonyms and tokens stay. Unknown columns whose name is a personal field's in another spelling
-        (`Customer Name`) are replaced too, at the top and under `custom`.
+        pseudonyms and tokens stay. Unknown columns that sound or look personal (`schemas.unknown_columns`)
+        are replaced too, at the top and under `custom`.
         """
         replaced: dict[str, str] = {}
         for name in PERSONAL:
@@ -133,15 +100,41 @@ class Pseudonymizer:
             self._protect_unknown(organization_id, custom, replaced)
         return replaced
 
+    def restore(
+        self, organization_id: str, row: dict[str, Any], originals: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Undo `protect` in place, for whoever corrects a row; returns the originals that stay replaced.
+
+        These are values that were no text: put back as the text they are sealed as, they would get
+        another verdict. An original whose pseudonym is not the row's (another secret) stays away too.
+        """
+        kept = dict(originals)
+        custom = row.get(CUSTOM)
+        for cells in (row, custom if isinstance(custom, dict) else {}):
+            for key in originals.keys() & cells.keys():
+                if self._stands_for(organization_id, cells[key], originals[key]):
+                    cells[key] = originals[key]
+                    kept.pop(key, None)
+        return kept
+
+    def _stands_for(self, organization_id: str, found: Any, original: str) -> bool:
+        """Whether what stands in a row was made of this original, and will be made of it again."""
+        if not is_protected(found) or found == token(Code.WRONG_TYPE):
+            return False
+        if str(found).startswith(TOKEN_PREFIX):
+            return True
+        return str(found) == self.pseudonym(organization_id, plain_text(original) or "")
+
     def _protect_unknown(self, organization_id: str, row: dict[str, Any], replaced: dict[str, str]) -> None:
-        """Replace the values of columns that are, or sound like, personal fields by another spelling.
+        """Replace the values of unknown columns that sound or look personal.
 
         What is no text or number in an unknown column is replaced whole: nobody looks inside it.
         """
         for key, value in list(row.items()):
             if key not in PERSONAL and key != CUSTOM:
-                field = _sounds_personal(key)
-                if field is None and key not in NAMES and isinstance(value, dict | list):
+                field = sounds_personal(key)
+                hides = isinstance(value, dict | list) or looks_personal(value)
+                if field is None and key not in NAMES and hides:
                     field = BY_NAME["NOTES"]
                 if field is not None:
                     self._replace(organization_id, row, key, field, replaced)

@@ -1,4 +1,4 @@
-"""How often workers have begun with the same batch or row, and died before they finished it."""
+"""How often workers have begun with the same batch, chunk or row, and how often they finished it."""
 
 from clickhouse_connect.driver.client import Client
 
@@ -6,7 +6,7 @@ from clickhouse_connect.driver.client import Client
 def attempts_from(
     client: Client, topic: str, epoch: int, partition: int, offset: int
 ) -> dict[tuple[str, int], int]:
-    """(`batch` or `row`, offset) → number of attempts, at and behind an offset.
+    """(kind, offset) → number of notes, at and behind an offset; kinds as in the table's comment.
 
     May raise the driver's exceptions; `errors.classify` sorts them.
     """

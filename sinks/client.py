@@ -15,6 +15,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "async_insert": 0,  # on by default in current servers; batches are ours
     "do_not_merge_across_partitions_select_final": 1,  # rows of one key share a partition
     "max_execution_time": INSERT_LIMIT_S,
+    "use_query_condition_cache": 0,  # forgets rows after a join, see ddl/0007_registry_views.sql
 }
 
 ClientFactory = Callable[[], Client]

@@ -26,6 +26,12 @@ def epoch_for(client: Client, topic: str, topic_id: str) -> int:
     return epoch
 
 
+def known_epoch(client: Client, topic: str, topic_id: str) -> int | None:
+    """Epoch of a topic id that some worker has registered; None for one that none has seen."""
+    known = _epochs(client, topic)
+    return known.index(topic_id) if topic_id in known else None
+
+
 def _epochs(client: Client, topic: str) -> list[str]:
     rows = client.query(
         "SELECT topic_id FROM topic_epochs WHERE topic = {topic:String}"

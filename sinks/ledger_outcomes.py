@@ -36,6 +36,16 @@ def ledger_next_offset(client: Client, topic: str, epoch: int, partition: int) -
     return None if rows[0][0] is None else int(rows[0][0])
 
 
+def ledger_next_offsets(client: Client, topic: str, epoch: int) -> dict[int, int]:
+    """Partition → offset after its last finished batch; partitions without one are left out."""
+    rows = client.query(
+        "SELECT partition, max(next_offset) FROM ledger_ranges"
+        " WHERE topic = {topic:String} AND epoch = {epoch:UInt8} GROUP BY partition",
+        parameters={"topic": topic, "epoch": epoch},
+    ).result_rows
+    return {int(row[0]): int(row[1]) for row in rows}
+
+
 def ledger_outcomes(client: Client, topic: str, first_position: int, last_position: int) -> dict[int, str]:
     """First-stored outcome of every position in a range, both ends included."""
     return _outcomes(

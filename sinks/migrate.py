@@ -60,13 +60,15 @@ def migrations(folder: Path = DDL_FOLDER) -> list[Migration]:
 def migrate(client: Client, database: str, folder: Path = DDL_FOLDER) -> list[str]:
     """Create the database if it is missing and apply the missing files; returns the names applied now.
 
-    The client must not be bound to the database yet, since a server refuses sessions on a missing one.
+    The client must not be bound to the database yet, since a server refuses sessions on a missing one. A
+    database that has everything is only read: a user without rights to change tables may call this.
 
     Raises:
         ChangedMigrationError: a file that was applied before has changed; nothing was applied.
     """
-    client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
-    client.command(_MIGRATIONS_TABLE.replace("{database}", quoted(database)))
+    if not _is_begun(client, database):
+        client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
+        client.command(_MIGRATIONS_TABLE.replace("{database}", quoted(database)))
     applied = applied_migrations(client, database)
     found = migrations(folder)
     changed = [m.name for m in found if applied.get(m.name, m.sha256) != m.sha256]
@@ -76,6 +78,15 @@ def migrate(client: Client, database: str, folder: Path = DDL_FOLDER) -> list[st
     for migration in missing:
         _apply(client, database, migration)
     return [m.name for m in missing]
+
+
+def _is_begun(client: Client, database: str) -> bool:
+    """Whether the database has its list of applied files."""
+    found = client.query(
+        "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'",
+        parameters={"database": database},
+    )
+    return bool(found.result_rows[0][0])
 
 
 def applied_migrations(client: Client, database: str) -> dict[str, str]:

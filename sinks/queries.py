@@ -15,18 +15,23 @@ _OUTCOMES: Final = ("accepted", "duplicate", "conflict", "quarantined")
 _CURRENT: Final = """
 SELECT
     if(countIf(replay_of IS NOT NULL) > 0,
-        argMaxIf(outcome, position, replay_of IS NOT NULL),
+        argMinIf(outcome, (stored_at, position), replay_of IS NOT NULL),
         argMin(outcome, position)) AS current,
     if(countIf(replay_of IS NOT NULL) > 0,
-        argMaxIf(reasons, position, replay_of IS NOT NULL),
+        argMinIf(reasons, (stored_at, position), replay_of IS NOT NULL),
         argMin(reasons, position)) AS current_reasons
 FROM ledger
 WHERE organization_id = {organization:String} AND dataset_id = {dataset:String}
     AND source_ref IN {refs:Array(String)}
-GROUP BY source_ref, line, if(line = 0, position, 0)
+    AND (topic, position) NOT IN (
+        SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
+        WHERE organization_id = {organization:String} AND replay_of IS NOT NULL)
+GROUP BY source_ref, line, if(line = 0, ifNull(replay_of, position), 0)
 """
-"""Outcome of each received row: a redelivery of a line is no received row, so its first record speaks;
-a replay from quarantine is the row's current outcome. Rows without a line are told apart by position."""
+"""Outcome of each received row: a redelivery of a line is no received row, so its first record speaks.
+A replay from quarantine speaks for the row it replays, the last one of a chain for all before it; of a
+replay that was sent twice the first one stored does. Positions do not order a chain: a corrected id may
+lie in another partition. Rows without a line are told apart by position."""
 
 _FILTERS: Final[dict[str, str]] = {
     "organization_id": "organization_id = {organization_id:String}",
@@ -35,11 +40,13 @@ _FILTERS: Final[dict[str, str]] = {
     "record_type": "record_type = {record_type:String}",
     "record_id": "record_id = {record_id:String}",
     "source_ref": "source_ref = {source_ref:String}",
+    "source_refs": "source_ref IN {source_refs:Array(String)}",
     "line": "line = {line:UInt32}",
     "outcome": "outcome = {outcome:String}",
     "topic": "topic = {topic:String}",
     "partition": "partition = {partition:UInt16}",
     "offset": "offset = {offset:UInt64}",
+    "position": "position = {position:UInt64}",
 }
 
 _LEDGER_COLUMNS: Final = (
@@ -79,14 +86,18 @@ def reason_counts(
 
 
 def ledger(
-    client: Client, filters: Mapping[str, Any], limit: int = 100, after: tuple[str, int] | None = None
+    client: Client,
+    filters: Mapping[str, Any],
+    limit: int = 100,
+    after: tuple[str, int, str] | tuple[str, int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Ledger rows in order of topic and position.
+    """Ledger rows in order of topic and position; with `source_refs` in the order of those first.
 
     Args:
         filters: see `_FILTERS`; those that are None are left out. Callers that may not see everything
             must give `organization_id` or `organization_ids`.
-        after: topic and position of the last row of the page before.
+        after: topic and position of the last row of the page before, with `source_refs` its
+            `source_ref` too.
 
     Raises:
         ValueError: there is no such filter.
@@ -96,11 +107,17 @@ def ledger(
     if unknown:
         raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
     conditions = [_FILTERS[name] for name in wanted]
+    ranked = "indexOf({source_refs:Array(String)}, source_ref), " if "source_refs" in wanted else ""
     if after is not None:
-        conditions.append("(topic, position) > ({after_topic:String}, {after_position:UInt64})")
+        begin = "indexOf({source_refs:Array(String)}, {after_ref:String}), " if ranked else ""
+        conditions.append(
+            f"({ranked}topic, position) > ({begin}{{after_topic:String}}, {{after_position:UInt64}})"
+        )
         wanted |= {"after_topic": after[0], "after_position": after[1]}
+        wanted |= {"after_ref": after[-1]} if ranked else {}
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    sql = f"SELECT {_LEDGER_COLUMNS} FROM ledger{where} ORDER BY topic, position LIMIT {{limit:UInt32}}"
+    order = f" ORDER BY {ranked}topic, position LIMIT {{limit:UInt32}}"
+    sql = f"SELECT {_LEDGER_COLUMNS} FROM ledger{where}{order}"
     return list(client.query(sql, parameters={**wanted, "limit": limit}).named_results())
 
 

@@ -134,6 +134,8 @@ SCHEMAS: Final[dict[str, pa.Schema]] = {
             "lost": U64,
             "generation": I64,
             "worker": TEXT,
+            "copies": HASHES,
+            "markers": HASHES,
         },
         {},
     ),
@@ -155,6 +157,19 @@ SCHEMAS: Final[dict[str, pa.Schema]] = {
             **_LINEAGE,
         },
         _REPLAY,
+    ),
+    "quarantine_actions": _schema(
+        {
+            "topic": TEXT,
+            "position": U64,
+            "organization_id": TEXT,
+            "action": TEXT,
+            "changed": BOOL,
+            "claim_id": TEXT,
+            "done_by": TEXT,
+            "reason": TEXT,
+        },
+        {},
     ),
     "decisions": _schema(
         {

@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import faust
+from faust.auth import SASLCredentials, SSLCredentials
+from faust.types.auth import CredentialsT
 from yarl import URL
 
+from producers.kafka_access import KafkaAccess, access
 from streams.config import WorkerConfig
 from streams.transport import Batch, BatchTransport, batch_topic, batches
 from streams.transport.consumer import BatchConsumer, Listener
@@ -30,10 +33,12 @@ def make_app(
     Its web server stays off: it would listen on every address with routes of its own. Faust wants a
     folder for tables, of which there are none.
     """
-    url = [URL(f"kafka://{server}") for server in config.kafka.split(",")]
+    kafka = access(config.kafka)
+    url = [URL(f"kafka://{server.strip()}") for server in kafka.servers.split(",")]
     app = faust.App(
         config.group,
         broker=url,
+        broker_credentials=_credentials(kafka),
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -62,6 +67,18 @@ def make_app(
         log_id=log_id,
     )
     return app
+
+
+def _credentials(kafka: KafkaAccess) -> CredentialsT | None:
+    """What Faust's own client shows the broker; the protocol follows from what is given."""
+    if kafka.has_user:
+        return SASLCredentials(
+            username=kafka.username,
+            password=kafka.password,
+            mechanism=kafka.mechanism,
+            ssl_context=kafka.ssl_context(),
+        )
+    return SSLCredentials(kafka.ssl_context()) if kafka.is_encrypted else None
 
 
 def add_agents(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+from schemas.origins import OriginSigner
 from schemas.personal import Pseudonymizer, PseudonymProfile, Sealer
 from schemas.topics import PAYMENTS, READS, TopicSpec
 from sinks.client import ClientFactory
@@ -23,7 +24,7 @@ from streams.reads_decide import DecideReads
 from streams.reads_prepare import PrepareReads
 from streams.resolve import Resolver
 from streams.restorers import LoadIndex, Restorer, load_payments, load_reads
-from streams.rows import OriginSigner, RowReader
+from streams.rows import RowReader
 from streams.settle import Decide, Settle
 from streams.store import Lease, Store
 from streams.suspects import Suspects

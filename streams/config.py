@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from producers.kafka_access import Kafka
+
 
 @dataclass(frozen=True, slots=True)
 class BrakeLimits:
@@ -23,7 +25,7 @@ class WorkerConfig:
     """Configuration of one worker process.
 
     Attributes:
-        kafka: bootstrap servers, `host:port[,host:port]`.
+        kafka: bootstrap servers, `host:port[,host:port]`, or those with credentials.
         topic_prefix: put before every topic name.
         group: consumer group.
         name: name of this process in the ledger's ranges.
@@ -44,7 +46,7 @@ class WorkerConfig:
         topic_check_s: seconds between two looks at the topics' ids.
     """
 
-    kafka: str
+    kafka: Kafka
     topic_prefix: str
     group: str
     name: str

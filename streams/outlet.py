@@ -11,9 +11,10 @@ from producers.publisher import Publisher, PublishError, Record
 from schemas import headers
 from schemas.alerts import DatasetFailing
 from schemas.identity import netstrings, partition_of
+from schemas.origins import OriginSigner
 from schemas.outcomes import Outcome
 from schemas.topics import ALERTS, QUARANTINE
-from streams.rows import OriginSigner, Row
+from streams.rows import Row
 from streams.store import Lease
 from streams.turn import Verdict
 

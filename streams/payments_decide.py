@@ -131,15 +131,23 @@ class DecidePayments:
             ):
                 load.add(payment.identity)
         if load:
-            self._load_versions(load, known, lease)
+            at = {payment.row.position for payment in payments}
+            again = {position for position in at if self._history.orphan(position) is None}
+            self._load_versions(load, again, known, lease)
         return known
 
-    def _load_versions(self, load: set[int], known: dict[int, Identity], lease: Lease) -> None:
+    def _load_versions(
+        self, load: set[int], again: set[int], known: dict[int, Identity], lease: Lease
+    ) -> None:
+        """Load stored versions, but for those of rows that are being judged: a first attempt at this turn
+        stored them, before the store refused another row."""
         stored = self._store.read(lambda client: restore.stored_payments(client, load), lease)
         decisions = self._store.read(lambda client: latest_decisions(client, load), lease)
         versions: dict[int, list[Version]] = {identity: [] for identity in load}
         for fields in stored:
-            versions[fields["identity"]].append(Version(fields["content_hash"], fields["position"], fields))
+            if fields["position"] not in again:
+                version = Version(fields["content_hash"], fields["position"], fields)
+                versions[fields["identity"]].append(version)
         for identity in load:
             found = sorted(versions[identity], key=_first_accepted)
             aliases = {v.content for v in known[identity].versions} - {v.content for v in found}
@@ -153,11 +161,13 @@ class DecidePayments:
         if outcome is Outcome.QUARANTINED:
             return
         work.key(payment, outcome.value)
-        ruled = known.decision is not None and payment.content in known.decision[1]
+        ruled = known.decision is not None and payment.content in known.decision.known
         if outcome is Outcome.CONFLICT and not ruled:
             # the process may have died between the version and the rule's decision on it
             before = [v for v in known.versions if v.position < payment.row.position]
-            self._rule(payment, Identity(before, known.aliases, known.decision), work)
+            earlier = Identity(before, known.aliases, known.decision)
+            self._rule(payment, earlier, work)
+            known.decision = earlier.decision
 
     def _judge_known(self, payment: Payment, known: Identity, work: PaymentsWork) -> None:
         if known.knows(payment.content):
@@ -180,8 +190,7 @@ class DecidePayments:
         rule = payment.dataset.conflict_rule if payment.dataset else DEFAULT_RULE
         ruling = known.rule(rule, payment.content, payment.fields()) if known.versions else None
         if ruling is not None:
-            known.decision = list(ruling.selected), list(ruling.known)
-            work.rulings.append((payment, ruling))
+            work.rulings.append((payment, ruling, known.decide(ruling, work.began_ms)))
 
     def _accept(self, payment: Payment, outcome: Outcome, work: PaymentsWork) -> None:
         work.store(payment, outcome)

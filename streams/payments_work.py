@@ -47,6 +47,8 @@ class PaymentsWork:
         skipped: ids of row objects that are redeliveries.
         stored: payments that become versions, with their outcome.
         keys: keys to write, and to remember once they are written.
+        began_ms: before anything was read. Rulings are dated so: what a person decides while the turn is
+            judged is later and stays in force, and the case is open for the version he could not know.
     """
 
     def __init__(self, judged: set[int]) -> None:
@@ -56,7 +58,8 @@ class PaymentsWork:
         self.decided = Decided()
         self.stored: list[tuple[Payment, Outcome]] = []
         self.keys: list[KeyRow] = []
-        self.rulings: list[tuple[Payment, Ruling]] = []
+        self.rulings: list[tuple[Payment, Ruling, int]] = []
+        self.began_ms = int(time.time() * 1000)
 
     def first_sight(self, row: Row) -> bool:
         """False for a redelivered row: judged before, or twice in this turn (a repeated forward)."""
@@ -128,11 +131,10 @@ def _keys(keys: Sequence[KeyRow]) -> Fact:
     return Fact("payment_keys", columns, columns["position"])
 
 
-def _rulings(rulings: Sequence[tuple[Payment, Ruling]]) -> Fact:
-    now_ms = int(time.time() * 1000)
+def _rulings(rulings: Sequence[tuple[Payment, Ruling, int]]) -> Fact:
     rows = [
-        ruling.row(payment.row.organization_id, payment.identity, payment.row.position, now_ms)
-        for payment, ruling in rulings
+        ruling.row(payment.row.organization_id, payment.identity, payment.row.position, decided_ms)
+        for payment, ruling, decided_ms in rulings
     ]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return Fact("decisions", columns, positions_of([payment.row for payment, _ in rulings]))
+    return Fact("decisions", columns, positions_of([payment.row for payment, _, _ in rulings]))

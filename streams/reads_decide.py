@@ -141,15 +141,22 @@ class DecideReads:
         return later
 
     def _known(self, work: _Work, later: list[bool], lease: Lease) -> dict[int, list[int]]:
-        """Stored contents of the reads that do not end later, first version first."""
+        """Stored contents of the reads that do not end later, first version first.
+
+        Not those of the rows themselves: a first attempt at this turn stored them, before the store
+        refused another row.
+        """
         asked = [place for place, is_later in zip(work.mine, later, strict=True) if not is_later]
         if not asked:
             return {}
         identities = [prepared.identities[at] for prepared, at in asked]
         devices = {prepared.devices[at].id for prepared, at in asked}
+        at = {prepared.rows[prepared.valid[place]].position for prepared, place in asked}
+        again = {position for position in at if self._history.orphan(position) is None}
         found: dict[int, list[int]] = {}
         for version in self._store.read(lambda c: restore.stored_reads(c, identities, devices), lease):
-            found.setdefault(version["identity"], []).append(version["content_hash"])
+            if version["position"] not in again:
+                found.setdefault(version["identity"], []).append(version["content_hash"])
         return found
 
     def _overlapping(self, work: _Work, lease: Lease) -> set[int]:

@@ -11,6 +11,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from producers.kafka_access import Kafka, client_options
 from schemas.registry import RegistryMessageError, parse
 from schemas.topics import kinds_by_topic
 from streams.registry import Registry
@@ -26,23 +27,21 @@ class RegistryReader:
     """Feeds a `Registry`.
 
     Args:
-        bootstrap: Kafka's bootstrap servers.
+        kafka: the broker, with credentials if it asks for them.
         prefix: the installation's topic prefix.
         registry: what is fed.
     """
 
-    def __init__(self, bootstrap: str, prefix: str, registry: Registry) -> None:
+    def __init__(self, kafka: Kafka, prefix: str, registry: Registry) -> None:
         self._kinds = kinds_by_topic(prefix)
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": f"{prefix}registry-readers",
-                "enable.auto.commit": False,
-                "fetch.wait.max.ms": 100,
-                "log_level": 0,
-            }
-        )
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        own = {
+            "group.id": f"{prefix}registry-readers",
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 100,
+            "log_level": 0,
+        }
+        self._consumer = Consumer(client_options(kafka, own))
+        self._admin = AdminClient(client_options(kafka, {"log_level": 0}))
         self._registry = registry
         self._stopping = threading.Event()
         self._moved = threading.Condition()

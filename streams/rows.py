@@ -1,7 +1,5 @@
 """Records into rows: lineage from the headers, a JSON object from the value. Decides nothing."""
 
-import hashlib
-import hmac
 from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,42 +8,16 @@ from typing import Any, Final
 import orjson
 
 from schemas import headers
-from schemas.identity import netstrings, position
+from schemas.identity import position
+from schemas.origins import OriginSigner
 from schemas.outcomes import Code, reason
 from streams.transport.batch import Batch, Record
 
-ORIGIN_MAC_BYTES: Final = 16
 MAX_BYTES: Final = 900_000
 """Largest record with key and headers: sent on, it gets headers more and must still fit the broker."""
 MAX_HEADER_BYTES: Final = 4096
 _EARLIEST_MS: Final = -2_208_988_800_000  # 1900, the first year a DateTime64 holds
 _LATEST_MS: Final = 10_413_792_000_000  # 2300
-
-
-class OriginSigner:
-    """Signs positions in headers: no publisher can pass a row off as another's, or as its replay."""
-
-    def __init__(self, secret: bytes) -> None:
-        self._key = hmac.digest(secret, b"origin:v1", "sha256")
-
-    def sign(self, name: str, organization_id: str, at: int) -> bytes:
-        """Value of the header `name` of an organisation's record: the position in decimal and its code."""
-        return b"%d:%s" % (at, self._mac(name, organization_id, b"%d" % at))
-
-    def open(self, name: str, organization_id: str, value: bytes) -> int:
-        """The position.
-
-        Raises:
-            ValueError: it was not signed by a worker for this header and organisation.
-        """
-        digits, _, mac = value.partition(b":")
-        if not digits.isdigit() or not hmac.compare_digest(self._mac(name, organization_id, digits), mac):
-            raise ValueError(f"{name} is not signed by a worker")
-        return int(digits)
-
-    def _mac(self, name: str, organization_id: str, at: bytes) -> bytes:
-        digits = f"{name}:{netstrings(organization_id)}:".encode() + at
-        return hmac.digest(self._key, digits, hashlib.sha256).hex()[: 2 * ORIGIN_MAC_BYTES].encode()
 
 
 @dataclass(slots=True)
@@ -142,11 +114,14 @@ class RowReader:
 
 
 _KNOWN: Final = headers.ALL - {headers.SEALED}
+_OURS: Final = frozenset({headers.ORIGIN, headers.REPLAY_OF, headers.RECEIVED_AT})
+"""Headers that a worker adds when it sends a row on or again: the row is no larger for that."""
 
 
 def _size(record: Record) -> int:
     size = len(record.value or b"") + len(record.key or b"")
-    return size + sum(len(name) + len(value or b"") for name, value in record.headers)
+    given = ((name, value) for name, value in record.headers if name not in _OURS)
+    return size + sum(len(name) + len(value or b"") for name, value in given)
 
 
 def _json_object(value: bytes | None) -> dict[str, Any] | Code:

@@ -140,8 +140,7 @@ class Settle(Generic[M]):
         if decided.verdicts:
             rows = ledger_batch(decided.verdicts, self._topic, self._record_type)
             self._store.insert("ledger_rows", lambda: rows, lease)
-        batches = [prepared.batch for prepared in turn]
-        ranges = ranges_batch(batches, decided, self._epoch, self._worker, self._topic)
+        ranges = ranges_batch(turn, decided, self._epoch, self._worker, self._topic)
         self._store.insert("ledger_ranges", lambda: ranges, lease)
 
     @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from producers.kafka_access import Kafka, client_options
 from streams.transport.errors import PartitionsAdded, TopicRecreated
 
 
@@ -16,12 +17,12 @@ class TopicIds:
     """Asks the broker for topic ids and partition counts.
 
     Args:
-        bootstrap: Kafka's bootstrap servers.
+        kafka: the broker, with credentials if it asks for them.
         names: full names of the topics to look after.
     """
 
-    def __init__(self, bootstrap: str, names: Iterable[str]) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    def __init__(self, kafka: Kafka, names: Iterable[str]) -> None:
+        self._admin = AdminClient(client_options(kafka, {"log_level": 0}))
         self._names = list(names)
         self._known: dict[str, str] = {}
         self._partitions: dict[str, int] = {}

@@ -117,9 +117,14 @@ def ledger_batch(verdicts: Sequence[Verdict], topic: str, record_type: str) -> p
 
 
 def ranges_batch(
-    batches: Sequence[Batch], decided: Decided, epoch: int, worker: str, topic: str
+    turn: Sequence[Prepared], decided: Decided, epoch: int, worker: str, topic: str
 ) -> pa.RecordBatch:
-    """One row per finished batch: what makes the ledger's completeness checkable."""
+    """One row per finished batch: what makes the ledger's completeness checkable.
+
+    Every offset of a batch has a ledger row at its position unless it is lost, was forwarded (then its home
+    writes that row), is itself a forwarded copy, or holds no record at all.
+    """
+    batches = [prepared.batch for prepared in turn]
     forwarded = _forwarded_per_batch(batches, decided)
     return tables.batch_of_rows(
         "ledger_ranges",
@@ -135,10 +140,20 @@ def ranges_batch(
                 "lost": batch.lost,
                 "generation": batch.generation,
                 "worker": worker,
+                "copies": [row.record.offset for row in turn[index].rows if row.forwarded],
+                "markers": _markers(batch),
             }
             for index, batch in enumerate(batches)
         ],
     )
+
+
+def _markers(batch: Batch) -> list[int]:
+    """Offsets of a batch that are neither lost nor a record's."""
+    first = batch.first_offset + batch.lost
+    if batch.next_offset - first == len(batch):
+        return []
+    return sorted(set(range(first, batch.next_offset)) - {record.offset for record in batch.records})
 
 
 def _forwarded_per_batch(batches: Sequence[Batch], decided: Decided) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 from schemas.conflicts import apply_conflict_rule
 from schemas.content import differences
 from schemas.identity import netstrings
+from sinks.rulings import LatestDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,12 @@ class Identity:
     Attributes:
         versions: known versions, first one first.
         aliases: contents that are other spellings of a version, without a difference.
-        decision: latest decision as (selected contents, contents known to it), None without one.
+        decision: latest decision, None without one.
     """
 
     __slots__ = ("aliases", "decision", "versions")
 
-    def __init__(
-        self, versions: list[Version], aliases: set[int], decision: tuple[list[int], list[int]] | None
-    ) -> None:
+    def __init__(self, versions: list[Version], aliases: set[int], decision: LatestDecision | None) -> None:
         self.versions = versions
         self.aliases = aliases
         self.decision = decision
@@ -74,16 +73,25 @@ class Identity:
 
     @property
     def in_force(self) -> list[int]:
-        """Contents that count now: the first version's, until a decision says otherwise."""
-        return list(self.decision[0]) if self.decision else [self.versions[0].content]
+        """Contents that count now, as the views say: the first version's, until a decision selects others."""
+        known = {version.content for version in self.versions}
+        if self.decision and known & set(self.decision.selected):
+            return list(self.decision.selected)
+        return [self.versions[0].content]
 
     @property
     def open(self) -> bool:
         """Whether somebody still has to decide: a version is not known to the latest decision."""
         if len(self.versions) == 1:
             return False
-        known = set(self.decision[1]) if self.decision else set()
+        known = set(self.decision.known) if self.decision else set()
         return any(version.content not in known for version in self.versions)
+
+    def decide(self, ruling: Ruling, now_ms: int) -> int:
+        """Put a ruling in force; returns its time: later than the latest decision's by 1 ms or more."""
+        decided_ms = max(now_ms, self.decision.decided_ms + 1 if self.decision else 0)
+        self.decision = LatestDecision(list(ruling.selected), list(ruling.known), decided_ms)
+        return decided_ms
 
     def rule(self, rule: Mapping[str, Any], content: int, fields: Mapping[str, Any]) -> Ruling | None:
         """What the conflict rule says to a further version; None when it asks.

@@ -14,6 +14,7 @@ import structlog
 from faust.types import TP
 
 from producers.publisher import Publisher
+from schemas.origins import OriginSigner
 from schemas.personal import Sealer
 from schemas.topics import PAYMENTS, READS, kinds_by_topic
 from sinks import client as clickhouse
@@ -30,9 +31,8 @@ from streams.registry import Registry
 from streams.registry_reader import RegistryBehind, RegistryReader
 from streams.requeue import Requeue
 from streams.resolve import Resolver
-from streams.rows import OriginSigner
 from streams.store import Abandoned, Always
-from streams.suspects import Suspects
+from streams.suspects import Piece, Suspects
 from streams.topic_ids import TopicIds, TopicsMissing
 from streams.transport.batch import Batch
 from streams.turn import Prepared
@@ -154,6 +154,7 @@ class Worker:
         self._runner = faust.Worker(
             app, quiet=True, loglevel="WARNING", redirect_stdouts=False, override_logging=False
         )
+        self._runner.spinner = None  # it would write into the log whatever the level
         try:
             self._runner.execute_from_commandline()
         except SystemExit as exc:
@@ -215,7 +216,7 @@ class Worker:
             if not await self.gates.wait(batch):
                 return
             if suspects.is_first(batch) and await self._begin(suspects, batch):
-                await self._row_by_row(pipeline, suspects, batch)
+                await self._in_pieces(pipeline, suspects, batch)
             else:
                 async with self._alone:
                     await pipeline.put(batch)
@@ -223,28 +224,39 @@ class Worker:
         return hand
 
     async def _begin(self, suspects: Suspects, batch: Batch) -> bool:
-        """Note the first batch of an assignment; True when it must be taken row by row."""
+        """Note the first batch of an assignment; True when it must be taken in pieces."""
         try:
             return await asyncio.to_thread(suspects.begin, batch, self._lease_of([batch]))
         except Abandoned:
             return False
 
-    async def _row_by_row(self, pipeline: Pipeline, suspects: Suspects, batch: Batch) -> None:
-        rows = suspects.rows_apart(batch, self._lease_of([batch]))
+    async def _in_pieces(self, pipeline: Pipeline, suspects: Suspects, batch: Batch) -> None:
+        pieces = suspects.pieces(batch, self._lease_of([batch]))
+        piece: Piece | None = None
         try:
             while True:
                 async with self._alone:
-                    # nothing else is in hand, of any topic: who dies now dies of this row
+                    # nothing else is in hand, of any topic: who dies now dies of this piece
                     for line in self._lines.values():
                         await line.pipeline.settled()
-                    row = await asyncio.to_thread(next, rows, None)
-                    if row is None:
+                    piece = await asyncio.to_thread(next, pieces, None)
+                    if piece is None:
                         return
-                    await pipeline.put(row)
+                    await pipeline.put(piece.batch)
                     await pipeline.settled()
-                    await asyncio.to_thread(suspects.survived, row, self._lease_of([row]))
+                    await asyncio.to_thread(suspects.survived, piece, self._lease_of([piece.batch]))
+                    piece = None
         except Abandoned:
-            log.info("row_by_row_abandoned", topic=batch.topic, partition=batch.partition)
+            log.info("pieces_abandoned", topic=batch.topic, partition=batch.partition)
+            if piece is not None:
+                await self._alive_after(suspects, piece)
+
+    async def _alive_after(self, suspects: Suspects, piece: Piece) -> None:
+        """A piece whose partition went elsewhere has killed nobody: many rebalances must not condemn it."""
+        try:
+            await asyncio.to_thread(suspects.survived, piece, Always())
+        except Abandoned:  # the process ends before the store answers
+            log.info("piece_left_in_doubt", topic=piece.batch.topic, partition=piece.batch.partition)
 
     async def _write_dimensions(self, batch: Batch) -> None:
         if not batch.take():

@@ -1,11 +1,13 @@
 """The command `sunledger`."""
 
 import sys
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from producers.errors import BrokerRefuses, TopicMisconfigured
 from sunledger import logs
 from sunledger.installation import default_data_dir
 from sunledger.settings import (
@@ -13,6 +15,7 @@ from sunledger.settings import (
     MigrateSettings,
     ProducersSettings,
     SettingsFaults,
+    VerifierSettings,
     WorkerSettings,
     load,
 )
@@ -21,7 +24,13 @@ from sunledger.settings import (
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 DataDir = Annotated[
-    Path, typer.Option("--data", help="Folder of the installation.", default_factory=default_data_dir)
+    Path,
+    typer.Option(
+        "--data",
+        help="Folder of the installation.",
+        default_factory=default_data_dir,
+        show_default="SUNLEDGER_DATA, else .sunledger here",
+    ),
 ]
 
 
@@ -35,7 +44,11 @@ def up(
     from sunledger.embedded import supervisor  # noqa: PLC0415
     from sunledger.installation import processes  # noqa: PLC0415
 
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        typer.echo(f"the folder {data} cannot be made: {exc.strerror}", err=True)
+        raise typer.Exit(1) from None
     code = supervisor.up(data, processes(data, workers), detach)
     if code == 0 and detach:
         typer.echo(f"everything answers; the addresses are in {data / 'endpoints.json'}")
@@ -59,7 +72,7 @@ def status(data: DataDir) -> None:
     if not parts:
         typer.echo(f"nothing ever ran in {data}", err=True)
     for part in parts:
-        detail = f"   {part.reason}" if part.reason else ""
+        detail = f"   {part.reason.strip().splitlines()[-1]}" if part.reason else ""
         restarts = f"   {part.restarts} restarts" if part.restarts else ""
         typer.echo(f"{part.name:<12} {part.state:<9} pid {part.pid or '-'!s:<8}{restarts}{detail}")
     raise typer.Exit(0 if parts and all(part.state == "ready" for part in parts) else 1)
@@ -93,6 +106,27 @@ def query(sql: Annotated[str, typer.Argument(help="A statement.")], data: DataDi
     except QueryFailed as exc:
         typer.echo(str(exc), err=True)
         raise typer.Exit(1) from None
+
+
+@app.command()
+def why(
+    what: Annotated[str, typer.Argument(metavar="ID|FILE:LINE", help="An ID, or a file and a line in it.")],
+    data: DataDir,
+    server: Annotated[
+        str | None, typer.Option(help="Address of another API; its admin comes from the environment.")
+    ] = None,
+    json: Annotated[bool, typer.Option(help="Print the API's answer as JSON and nothing else.")] = False,
+) -> None:
+    """Say what became of a row, and why. Exit code 1 when nothing is known of it."""
+    from sunledger.why import WhyFailed, ask, connect, is_known, story  # noqa: PLC0415
+
+    try:
+        answer = ask(connect(data, server), what)
+    except WhyFailed as exc:
+        typer.echo(str(exc), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(dumps(answer, indent=2) if json else story(what, answer), nl=json)
+    raise typer.Exit(0 if is_known(answer) else 1)
 
 
 @app.command()
@@ -136,10 +170,20 @@ def producers() -> None:
     raise typer.Exit(processes.run_producers(settings))
 
 
+@app.command()
+def verifier() -> None:
+    """Run the verifier: compares Kafka's offsets, the ledger and the tables all the time."""
+    from sunledger.verifying import run_verifier  # noqa: PLC0415
+
+    settings = load(VerifierSettings)
+    logs.configure(settings.log_level, settings.log_format)
+    raise typer.Exit(run_verifier(settings))
+
+
 def main() -> None:
-    """Entry point: faults of settings end with a clear message and code 2."""
+    """Entry point: faults of settings, and of what an operator set up, end with a message and code 2."""
     try:
         app()
-    except SettingsFaults as exc:
+    except (SettingsFaults, BrokerRefuses, TopicMisconfigured) as exc:
         typer.echo(str(exc), err=True)
         sys.exit(2)

@@ -28,6 +28,8 @@ def environment(data_dir: Path, endpoints: Endpoints) -> dict[str, str]:
         "API_HOST": api.hostname or "127.0.0.1",
         "API_PORT": str(api.port),
         "KEYS_DIRECTORY": str(data_dir / "keys"),
+        # datasets may name this installation's own store, which is no public address
+        "SOURCE_HOSTS": urlsplit(endpoints.s3.url).netloc,
         "ADMIN_EMAIL": endpoints.admin["email"],
         "ADMIN_PASSWORD": endpoints.admin["password"],
         **_secrets(data_dir / "secrets.json"),
@@ -59,6 +61,7 @@ def processes(data_dir: Path, workers: int = 1) -> Callable[[Endpoints], Sequenc
             api,
             *(_with_ops(data_dir, name, "worker", env) for name in names),
             _with_ops(data_dir, "producers", "producers", env),
+            _with_ops(data_dir, "verifier", "verifier", env),
         ]
 
     return parts

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.migrate import upgrade
 from producers.errors import BrokerUnavailable
+from producers.kafka_access import Kafka
 from producers.topics import create_topics
 from sinks import client as clickhouse
 from sinks.errors import Retryable, classify
@@ -26,10 +27,11 @@ def sql(url: str) -> None:
     _patiently("sql", lambda: upgrade(url), (OperationalError,))
 
 
-def topics(kafka: str, prefix: str, replication: int) -> None:
+def topics(kafka: Kafka, prefix: str, replication: int) -> None:
     """Every topic of the registry of topics. Waits for the broker.
 
     Raises:
+        BrokerRefuses: the credentials are wrong, or open too little.
         TopicMisconfigured: a topic exists that would lose records or move identities.
     """
     _patiently("kafka", lambda: create_topics(kafka, prefix, replication), (BrokerUnavailable,))

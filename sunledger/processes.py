@@ -16,12 +16,15 @@ from api.brakes import BrakeKeeper
 from api.datasets.runs import SqlRunStore
 from api.datasets.source import SqlDatasetSource
 from api.db import Database
+from api.ledger.tails import KafkaTails
 from api.ops.broker import BrokerCheck
 from api.parts import ApiParts
 from api.parts import ApiSettings as ApiValues
 from api.reconcile import KafkaTopicVersions, reconcile
 from api.relay import Relay
 from api.sealing import CredentialBox
+from producers.kafka_access import client_options
+from producers.kafka_rights import grant
 from producers.pace import Unjudged
 from producers.poller import Poller
 from producers.publisher import FILE_DELIVERY_TIMEOUT_S, Publisher
@@ -44,15 +47,17 @@ RECONCILE_S = 3600.0
 def migrate(settings: MigrateSettings) -> list[str]:
     """Bring the registry's database, the topics and the store to the newest form; returns what was done."""
     migrations.sql(settings.sql_url.get_secret_value())
-    migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
+    migrations.topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)
+    if settings.kafka_grants:
+        grant(settings.kafka_access(), settings.topic_prefix, settings.group)
     return migrations.store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
 
 
 def run_api(settings: ApiSettings) -> int:
     """Run the API until SIGTERM."""
     migrations.sql(settings.sql_url.get_secret_value())
-    publisher = Publisher(settings.kafka, client_id="sunledger-api")
-    broker = BrokerCheck(settings.kafka)
+    publisher = Publisher(settings.kafka_access(), client_id="sunledger-api")
+    broker = BrokerCheck(settings.kafka_access())
     parts = ApiParts(
         sql_url=settings.sql_url.get_secret_value(),
         redis_url=settings.redis_url.get_secret_value(),
@@ -64,6 +69,7 @@ def run_api(settings: ApiSettings) -> int:
         ),
         settings=_api_values(settings),
         broker_ready=broker,
+        tails=KafkaTails(settings.kafka_access()),
     )
     try:
         uvicorn.run(
@@ -88,12 +94,16 @@ def _api_values(settings: ApiSettings) -> ApiValues:
         credential_key=raw(settings.credential_key)[:32],
         admin_email=settings.admin_email,
         admin_password=settings.admin_password.get_secret_value(),
+        pseudonym_secret=raw(settings.pseudonym_secret),
+        seal_secret=raw(settings.seal_secret),
+        pseudonym_profile=settings.pseudonym_profile,
         topic_prefix=settings.topic_prefix,
         user_token_lifetime=user_lifetime,
         device_token_lifetime=device_lifetime,
         max_body_bytes=settings.max_body_bytes,
         max_reads=settings.max_reads,
         reads_limit=settings.reads_limit,
+        source_hosts=settings.hosts(),
     )
 
 
@@ -101,7 +111,7 @@ def run_worker(settings: WorkerSettings) -> NoReturn:
     """Run a worker until SIGTERM (0) or a failure (1)."""
     worker = Worker(
         WorkerConfig(
-            kafka=settings.kafka,
+            kafka=settings.kafka_access(),
             topic_prefix=settings.topic_prefix,
             group=f"{settings.topic_prefix}{settings.group}",
             name=settings.worker_name,
@@ -123,7 +133,7 @@ def run_worker(settings: WorkerSettings) -> NoReturn:
     )
     if settings.ops_port:
         OpsServer(settings.ops_host, settings.ops_port, worker.why_not_ready).start()
-    migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
+    migrations.topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)
     migrations.store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
     code = worker.run()
     # a thread of Faust's may outlive its service after a failure; what is committed is stored by now
@@ -135,9 +145,9 @@ def run_producers(settings: ProducersSettings) -> int:
     """Run S3 poller, outbox relay and brakes until SIGTERM (0) or until one of them fails (1)."""
     sql_url = settings.sql_url.get_secret_value()
     migrations.sql(sql_url)
-    migrations.topics(settings.kafka, settings.topic_prefix, settings.topic_replication)
+    migrations.topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)
     files = Publisher(
-        settings.kafka, client_id="sunledger-poller", delivery_timeout_s=FILE_DELIVERY_TIMEOUT_S
+        settings.kafka_access(), client_id="sunledger-poller", delivery_timeout_s=FILE_DELIVERY_TIMEOUT_S
     )
     rows = RowRecords(
         PAYMENTS.full_name(settings.topic_prefix),
@@ -146,9 +156,9 @@ def run_producers(settings: ProducersSettings) -> int:
     )
     db = Database(sql_url)
     box = CredentialBox(raw(settings.credential_key)[:32])
-    unjudged = Unjudged(settings.kafka, f"{settings.topic_prefix}{settings.group}", rows.topic)
-    poller = Poller(SqlDatasetSource(db, box), SqlRunStore(db), files, rows, unjudged)
-    brakes = BrakeKeeper(db, settings.kafka, settings.topic_prefix)
+    unjudged = Unjudged(settings.kafka_access(), f"{settings.topic_prefix}{settings.group}", rows.topic)
+    poller = Poller(SqlDatasetSource(db, box), SqlRunStore(db), files, rows, unjudged, hosts=settings.hosts())
+    brakes = BrakeKeeper(db, settings.kafka_access(), settings.topic_prefix)
     threads = [
         threading.Thread(target=part.run, name=name, daemon=True)
         for name, part in (("poller", poller), ("brakes", brakes))
@@ -177,11 +187,11 @@ async def _relay_until_stopped(
     parts: Sequence[Poller | BrakeKeeper],
     threads: Sequence[threading.Thread],
 ) -> int:
-    publisher = Publisher(settings.kafka, client_id="sunledger-relay")
+    publisher = Publisher(settings.kafka_access(), client_id="sunledger-relay")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    versions = KafkaTopicVersions({"bootstrap.servers": settings.kafka}, settings.topic_prefix)
+    versions = KafkaTopicVersions(client_options(settings.kafka_access(), {}), settings.topic_prefix)
     tasks = [
         asyncio.create_task(Relay(db, publisher, settings.topic_prefix).run(stop), name="relay"),
         asyncio.create_task(_reconcile(db, versions), name="reconcile"),

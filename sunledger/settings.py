@@ -10,10 +10,14 @@ from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from producers.addresses import Hosts
+from producers.kafka_access import KafkaAccess, Mechanism, Protocol
+from streams.verify.losses import known_losses
 
 PREFIX = "SUNLEDGER_"
 
@@ -63,6 +67,39 @@ class _Kafka(_Process):
     )
 
     topic_replication: int = Field(1, ge=1, le=9, description="Replicas of each topic when it is created.")
+    kafka_security_protocol: Protocol = Field("PLAINTEXT", description="Kafka's security.protocol.")
+    kafka_sasl_mechanism: Mechanism = Field("SCRAM-SHA-512", description="How the password is shown.")
+    kafka_username: str = Field("", description="User on the broker, for the SASL protocols.")
+    kafka_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    kafka_ca_file: Path | None = Field(
+        None, description="PEM file of who may sign the broker's certificate; empty: the system's."
+    )
+
+    @model_validator(mode="after")
+    def _kafka_credentials_fit(self) -> Self:
+        """Credentials that the protocol would not show are a mistake, and so are missing ones."""
+        given = bool(self.kafka_username), bool(self.kafka_password.get_secret_value())
+        protocol = self.kafka_security_protocol
+        if protocol.startswith("SASL_") and not all(given):
+            raise ValueError(f"KAFKA_USERNAME and KAFKA_PASSWORD are required, the protocol is {protocol}")
+        if not protocol.startswith("SASL_") and any(given):
+            raise ValueError(f"KAFKA_USERNAME and KAFKA_PASSWORD are not used, the protocol is {protocol}")
+        if self.kafka_ca_file and not protocol.endswith("SSL"):
+            raise ValueError(f"KAFKA_CA_FILE is not used, the protocol is {protocol}")
+        if self.kafka_ca_file and not self.kafka_ca_file.is_file():
+            raise ValueError("KAFKA_CA_FILE is not a file")
+        return self
+
+    def kafka_access(self) -> KafkaAccess:
+        """The broker with the credentials for it."""
+        return KafkaAccess(
+            self.kafka,
+            self.kafka_security_protocol,
+            self.kafka_sasl_mechanism,
+            self.kafka_username,
+            self.kafka_password.get_secret_value(),
+            str(self.kafka_ca_file or ""),
+        )
 
 
 class _ClickHouse(_Process):
@@ -78,6 +115,24 @@ class _Sql(_Process):
     )
 
 
+def _hosts(value: str) -> str:
+    """A list that `producers.addresses.Hosts` can read."""
+    Hosts(value.split(","))
+    return value
+
+
+class _Sources(_Process):
+    source_hosts: Annotated[str, AfterValidator(_hosts)] = Field(
+        "",
+        description="Hosts that datasets may name besides public ones: name, address or network, each with"
+        " :port or without, parted by commas.",
+    )
+
+    def hosts(self) -> Hosts:
+        """The hosts that datasets may name."""
+        return Hosts(self.source_hosts.split(","))
+
+
 class _Port(_Process):
     ops_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
     ops_port: int = Field(0, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 is none.")
@@ -86,8 +141,15 @@ class _Port(_Process):
 class MigrateSettings(_Kafka, _ClickHouse, _Sql):
     """Settings of `sunledger migrate`."""
 
+    group: str = Field("sunledger", min_length=1, description="The workers' consumer group.")
+    kafka_grants: bool = Field(
+        False,
+        description="Whether the broker's users api, producers, worker, verifier and integrator get their"
+        " rights.",
+    )
 
-class ApiSettings(_Kafka, _ClickHouse, _Sql):
+
+class ApiSettings(_Kafka, _ClickHouse, _Sql, _Sources):
     """Settings of `sunledger api`."""
 
     redis_url: SecretStr = Field(description="Redis or Valkey.")
@@ -96,12 +158,17 @@ class ApiSettings(_Kafka, _ClickHouse, _Sql):
     issuer: str = Field("sunledger", min_length=1, description="iss of the tokens.")
     keys_directory: Path = Field(description="Where the signing keys are kept (mode 0700).")
     credential_key: Secret = Field(description="Encrypts the credentials of datasets.")
+    pseudonym_secret: Secret = Field(description="Master secret of pseudonyms.")
+    pseudonym_profile: Literal["hmac", "sha256"] = Field("hmac", description="How pseudonyms are made.")
+    seal_secret: Secret = Field(description="Master secret of sealed originals.")
     admin_email: str = Field(description="The first admin; made at start when no user has this e-mail.")
     admin_password: SecretStr = Field(SecretStr(""), description="Password of the first admin.")
     device_token_days: int = Field(365, ge=1, le=3650, description="Lifetime of a device's token, days.")
     user_token_hours: int = Field(8, ge=1, le=168, description="Lifetime of a login, hours.")
     max_body_bytes: int = Field(
-        8 * 1024 * 1024, ge=1024, description="Largest request body, packed and unpacked, bytes."
+        8 * 1024 * 1024,
+        ge=1024,
+        description="Largest body of reads, packed and unpacked, bytes; of other requests 1 MiB at most.",
     )
     max_reads: int = Field(10_000, ge=1, description="Most reads in one request.")
     reads_limit: str = Field("600/minute", description="Requests of one device, as count/period.")
@@ -143,7 +210,7 @@ class WorkerSettings(_Kafka, _ClickHouse, _Port):
     stall_limit_s: float = Field(300.0, ge=1, description="Seconds without progress that end the process.")
 
 
-class ProducersSettings(_Kafka, _Sql, _Port):
+class ProducersSettings(_Kafka, _Sql, _Port, _Sources):
     """Settings of `sunledger producers`: the S3 poller, the outbox relay and the brakes."""
 
     group: str = Field(
@@ -153,6 +220,42 @@ class ProducersSettings(_Kafka, _Sql, _Port):
     pseudonym_secret: Secret = Field(description="Master secret of pseudonyms.")
     pseudonym_profile: Literal["hmac", "sha256"] = Field("hmac", description="How pseudonyms are made.")
     seal_secret: Secret = Field(description="Master secret of sealed originals.")
+
+
+def _losses(value: str) -> str:
+    """Losses as the verifier's log writes them."""
+    known_losses(value)
+    return value
+
+
+class VerifierSettings(_Kafka, _ClickHouse, _Port):
+    """Settings of `sunledger verifier`."""
+
+    group: str = Field(
+        "sunledger", min_length=1, description="Consumer group of the workers, put after the topic prefix."
+    )
+    verify_interval_s: float = Field(5.0, gt=0, description="Seconds between two passes over what is new.")
+    verify_full_interval_s: float = Field(
+        21_600.0, gt=0, description="Seconds between two full passes over everything that is stored."
+    )
+    verify_stale_s: float = Field(
+        60.0, gt=0, description="Seconds without a pass after which the verifier is not ready."
+    )
+    verify_window: int = Field(
+        500_000, ge=1000, description="Most offsets of a partition that are compared at once."
+    )
+    known_losses: Annotated[str, AfterValidator(_losses)] = Field(
+        "",
+        description="Offsets that are lost for good and not to be reported any more, parted by commas, each"
+        " topic:epoch:partition:first-last as the verifier's log gives it.",
+    )
+
+
+class WhySettings(_Process):
+    """Settings of `sunledger why --server`: who asks there."""
+
+    admin_email: str = Field(description="The admin that logs in.")
+    admin_password: SecretStr = Field(description="Password of that admin.")
 
 
 S = TypeVar("S", bound=BaseSettings)
@@ -168,7 +271,7 @@ def load(kind: type[S], **given: Any) -> S:
         return kind(**given)
     except ValidationError as exc:
         lines = [
-            f"  {PREFIX}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            f"  {PREFIX}{'_'.join(map(str, fault['loc'])).upper() or '…'}: {fault['msg']}"
             for fault in exc.errors(include_url=False, include_input=False, include_context=False)
         ]
     raise SettingsFaults("settings are missing or wrong:\n" + "\n".join(lines))

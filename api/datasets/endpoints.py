@@ -26,6 +26,7 @@ ANSWERS = responses(Unauthorized, NotFound, Archived, StoreAway)
 @router.post("/v1/datasets", status_code=201, responses=responses(Unauthorized, Archived, StoreAway))
 def create_dataset(app: App, _admin: IsAdmin, body: DatasetIn) -> DatasetOut:
     """Set up an integration; its credentials are kept encrypted and never told again."""
+    service.check_endpoint(app.parts.settings.source_hosts, body.s3)
     with app.db.write() as session:
         return DatasetOut.model_validate(service.create(session, app.box, body))
 
@@ -55,6 +56,7 @@ def get_dataset(app: App, _admin: IsAdmin, id: str) -> DatasetOut:
 @router.patch("/v1/datasets/{id}", responses=ANSWERS)
 def change_dataset(app: App, _admin: IsAdmin, id: str, body: DatasetPatch) -> DatasetOut:
     """Change the fields that are sent; `state` pauses and resumes."""
+    service.check_endpoint(app.parts.settings.source_hosts, body.s3)
     with app.db.write() as session:
         return DatasetOut.model_validate(service.patch(session, app.box, id, body))
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -12,6 +13,7 @@ from pydantic import (
     StringConstraints,
     field_serializer,
 )
+from pydantic_core import PydanticCustomError
 
 from api.db import iso_ms
 from api.fields import Clean, Currency, Label, Name, ObjectId, ProgrammeId
@@ -29,6 +31,13 @@ FieldNames = Annotated[list[Label], Field(max_length=50)]
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=500)]
 
 
+def _no_steps(prefix: str) -> str:
+    """A prefix is no path: a store over a folder would leave the bucket by `..`."""
+    if any(part in (".", "..") for part in prefix.replace("\\", "/").split("/")):
+        raise PydanticCustomError("steps_in_prefix", "Expected no part `.` or `..` between slashes.")
+    return prefix
+
+
 class ConflictRule(Input):
     """What decides by itself when a known ID arrives with other content; both empty: always ask."""
 
@@ -40,7 +49,7 @@ class S3In(Input):
     """Where the files are, and the key that opens the bucket."""
 
     bucket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Clean]
-    prefix: Annotated[str, StringConstraints(max_length=900), Clean] = ""
+    prefix: Annotated[str, StringConstraints(max_length=900), Clean, AfterValidator(_no_steps)] = ""
     endpoint_url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=500), Clean] | None = (
         None
     )

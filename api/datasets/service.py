@@ -12,6 +12,7 @@ from api.registry import repository
 from api.registry.service import parent
 from api.sealing import CredentialBox
 from api.tables import Run
+from producers.addresses import AddressRefused, Hosts
 
 
 def create(session: Session, box: CredentialBox, body: DatasetIn) -> Dataset:
@@ -53,6 +54,21 @@ def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPa
         changes["state_detail"] = ""
     repository.change(session, dataset, changes, "")
     return dataset
+
+
+def check_endpoint(hosts: Hosts, s3: S3In | None) -> None:
+    """Refuse an endpoint that the poller would never connect to. Blocks while its name is resolved.
+
+    Raises:
+        Invalid: its host is neither public nor allowed by the operator.
+    """
+    if s3 is None or s3.endpoint_url is None:
+        return
+    try:
+        hosts.check_url(s3.endpoint_url)
+    except AddressRefused:
+        text = "Expected http(s)://host[:port] of a public host, or of one that the operator allows."
+        raise Invalid.field("s3.endpoint_url", "host_not_allowed", text) from None
 
 
 def request_run(session: Session, dataset_id: str) -> Run:

@@ -2,23 +2,26 @@
 
 import base64
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from api.deps import App, IsAdmin
 from api.errors import BadCursor, Invalid, NotFound, StoreAway, Unauthorized, responses
-from api.fields import Line
-from api.ledger.schemas import LedgerRow, Verification, cursor_parts
+from api.fields import Line, Moment
+from api.ledger import why
+from api.ledger.as_known import as_known
+from api.ledger.named import Named
+from api.ledger.pages import LedgerPage, LedgerRow
+from api.ledger.schemas import Verification, cursor_parts
 from api.models import Connection
-from api.paging import Page
 from api.registry import repository
 from sinks import queries
 
 router = APIRouter(tags=["ledger"])
 
 Text = Annotated[Line | None, Query(max_length=2500)]
-Cursor = Annotated[Line | None, Query(max_length=1000)]
+Cursor = Annotated[Line | None, Query(max_length=7000)]
 
 
 @router.get("/v1/ledger", responses=responses(Unauthorized, StoreAway))
@@ -31,16 +34,35 @@ def read_ledger(
     record_type: Annotated[Line | None, Query(pattern="^(payment|read)$")] = None,
     outcome: Annotated[Line | None, Query(pattern="^(accepted|duplicate|conflict|quarantined)$")] = None,
     source_ref: Text = None,
+    source: Annotated[
+        Text,
+        Query(
+            description="A `source_ref`, one without its `@version`, or a file name alone. Rows of the newest"
+            " version come first; the 100 newest are looked at."
+        ),
+    ] = None,
     line: Annotated[int | None, Query(ge=0, lt=1 << 32)] = None,
     topic: Text = None,
     partition: Annotated[int | None, Query(ge=0, lt=1 << 16)] = None,
     offset: Annotated[int | None, Query(ge=0, lt=1 << 40)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     cursor: Cursor = None,
-    next: Annotated[Line | None, Query(max_length=1000, description="Another name for `cursor`.")] = None,
-) -> Page[LedgerRow]:
-    """What became of rows, in order of topic and position. Name what to look for by at least one filter."""
-    filters = {
+    next: Annotated[Line | None, Query(max_length=7000, description="Another name for `cursor`.")] = None,
+    explain: Annotated[
+        bool | None,
+        Query(
+            description="Tell checks, first occurrence, differences, match and stored row of every item. "
+            "Left out: when `record_id`, a source and its `line`, or a place in a topic is named."
+        ),
+    ] = None,
+) -> LedgerPage:
+    """What became of rows, in order of topic and position. Name what to look for by at least one filter.
+
+    When rows are named, `on_the_way` tells whether some are received and not judged yet.
+    """
+    if source is not None and source_ref is not None:
+        raise Invalid.field("source", "one_of", "Give either `source` or `source_ref`.")
+    filters: dict[str, Any] = {
         "record_id": record_id,
         "organization_id": organization_id,
         "dataset_id": dataset_id,
@@ -52,19 +74,39 @@ def read_ledger(
         "partition": partition,
         "offset": offset,
     }
-    if all(value is None for value in filters.values()):
+    if source is None and all(value is None for value in filters.values()):
         raise Invalid.field("record_id", "missing", "Name at least one filter.")
     given = cursor or next
-    rows = app.store.ask(queries.ledger, filters, limit + 1, decode(given) if given else None)
-    shown = [LedgerRow.model_validate(row) for row in rows[:limit]]
-    return Page(items=shown, next=encode(shown[-1]) if len(rows) > limit else None)
+    named = Named(
+        record_id, source or source_ref, line, topic, partition, offset, organization_id, dataset_id,
+        exact=source is None,
+    )  # fmt: skip
+    after = decode(given) if given else None
+    rows, on_the_way = why.ask(app, named, filters, limit + 1, after, explain)
+    shown = why.told(app.store, rows[:limit], named.rows if explain is None else explain)
+    return LedgerPage(
+        items=shown, next=encode(shown[-1]) if len(rows) > limit else None, on_the_way=on_the_way
+    )
 
 
 @router.get("/v1/connections/{id}/verification", responses=responses(Unauthorized, NotFound, StoreAway))
-def verify_connection(app: App, _admin: IsAdmin, id: str) -> Verification:
-    """The evidence for one connection as it is known now."""
+def verify_connection(
+    app: App,
+    _admin: IsAdmin,
+    id: str,
+    as_known_at: Annotated[
+        Moment | None,
+        Query(
+            description="A moment up to now: the evidence as it was known then, whatever was received,"
+            " registered or decided since."
+        ),
+    ] = None,
+) -> Verification:
+    """The evidence for one connection as it is known now, or as it was known at a moment."""
     with app.db.read() as session:
         known = repository.get(session, Connection, id)
+    if as_known_at is not None:
+        return as_known(app, known, as_known_at)
     row = app.store.ask(queries.verification, known.organization_id, known.id)
     if row is not None:
         return Verification.model_validate(row)
@@ -79,12 +121,12 @@ def verify_connection(app: App, _admin: IsAdmin, id: str) -> Verification:
 
 def encode(row: LedgerRow) -> str:
     """The cursor that stands for "after this row"."""
-    text = json.dumps([row.topic, int(row.position)])
+    text = json.dumps([row.topic, int(row.position), row.source_ref])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode(cursor: str) -> tuple[str, int]:
-    """Topic and position a cursor stands for.
+def decode(cursor: str) -> tuple[str, int, str]:
+    """Topic, position and `source_ref` a cursor stands for.
 
     Raises:
         BadCursor: it did not come from `encode`.

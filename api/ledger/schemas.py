@@ -20,28 +20,6 @@ Amount = Annotated[Decimal, PlainSerializer(_number, return_type=int | float)]
 """A JSON number: whole ones exactly, others to some 15 digits."""
 
 
-class LedgerRow(BaseModel):
-    """The outcome of one received row."""
-
-    organization_id: str
-    record_type: str
-    record_id: str
-    content_hash: Big
-    outcome: str
-    reasons: list[str]
-    dataset_id: str
-    source: str
-    source_ref: str
-    line: int
-    topic: str
-    partition: int
-    offset: int
-    received_at: Moment
-    stored_at: Moment
-    replay_of: Big | None
-    position: Big
-
-
 class Verification(BaseModel):
     """Is this connection real and in use?"""
 
@@ -58,11 +36,13 @@ class Verification(BaseModel):
     net_totals: dict[str, Amount] = Field({}, description="Totals less reversals, by currency.")
     energy_wh: Amount = Field(Decimal(0), description="Energy of its device in Wh.")
     device_id: str = ""
+    as_known_at: Moment | None = Field(None, description="The moment that was asked about; null: now.")
 
 
-def cursor_parts(value: Any) -> tuple[str, int]:
-    """Topic and position of a ledger cursor (ValueError for anything else)."""
-    topic, position = value
-    if not isinstance(topic, str) or type(position) is not int or not 0 <= position < 1 << 64:
+def cursor_parts(value: Any) -> tuple[str, int, str]:
+    """Topic, position and `source_ref` of a ledger cursor (ValueError for anything else)."""
+    topic, position, source_ref = value
+    texts = isinstance(topic, str) and isinstance(source_ref, str)
+    if not texts or type(position) is not int or not 0 <= position < 1 << 64:
         raise ValueError("not a ledger cursor")
-    return topic, position
+    return topic, position, source_ref

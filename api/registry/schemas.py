@@ -159,6 +159,7 @@ class ConnectionPatch(Patch):
 
     nullable = frozenset({"customer_external_id", "device_id", "valid_from", "valid_to"})
 
+    project_id: ObjectId | None = Field(None, description="Another project of the same organisation.")
     external_id: ExternalId | None = None
     customer_external_id: ExternalId | None = None
     device_id: ObjectId | None = None

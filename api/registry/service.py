@@ -87,6 +87,12 @@ def parent(session: Session, kind: type[repository.Kind], object_id: str, field:
 def _check_connection_patch(session: Session, item: Connection, changes: dict[str, Any]) -> None:
     _check_period(changes.get("valid_from", item.valid_from), changes.get("valid_to", item.valid_to))
     _check_device(session, changes.get("device_id"), item.organization_id)
+    if project_id := changes.get("project_id"):
+        project = parent(session, Project, project_id, "project_id")
+        if project.organization_id != item.organization_id:
+            raise Invalid.field(
+                "project_id", "other_organization", "The project belongs to another organisation."
+            )
 
 
 def _check_period(begin: datetime | None, end: datetime | None) -> None:

@@ -1,4 +1,19 @@
 -- Which versions count, for the few records that have several; everything else has one version.
+CREATE OR REPLACE VIEW {database}.decisions_in_force_as_known
+AS SELECT organization_id, toString(record_type) AS record_type, identity, decision_id, toString(decision) AS decision, selected, known, decided_by, rule, decided_at
+FROM
+(
+    -- A decision that is written again after a crash stays what it was at first, merged or not.
+    SELECT * FROM {database}.decisions
+    WHERE stored_at <= {at:DateTime64(3, 'UTC')}
+    ORDER BY stored_at
+    LIMIT 1 BY organization_id, identity, decision_id
+)
+ORDER BY decided_at DESC, decision_id DESC
+LIMIT 1 BY organization_id, record_type, identity
+SETTINGS use_query_condition_cache = 0
+COMMENT 'The latest decision about each record, as known at the moment `at`';
+
 CREATE OR REPLACE VIEW {database}.decisions_in_force
 (
     organization_id String COMMENT 'Organisation that owns the record',
@@ -9,16 +24,13 @@ CREATE OR REPLACE VIEW {database}.decisions_in_force
     selected Array(UInt64) COMMENT 'Content hashes that count; empty: the first version counts',
     known Array(UInt64) COMMENT 'Content hashes known when it was decided',
     decided_by String COMMENT 'rule, or the id of a user',
-    rule String COMMENT 'The conflict rule that decided; empty for a person',
+    rule String COMMENT 'The conflict rule that decided; of a person who decided in bulk the filter as JSON; else empty',
     decided_at DateTime64(3, 'UTC') COMMENT 'When it was decided, UTC, milliseconds'
 )
-AS SELECT organization_id, toString(record_type) AS record_type, identity, decision_id, toString(decision) AS decision, selected, known, decided_by, rule, decided_at
-FROM {database}.decisions
-ORDER BY decided_at DESC, decision_id DESC, stored_at
-LIMIT 1 BY organization_id, record_type, identity
+AS SELECT * FROM {database}.decisions_in_force_as_known(at = '2299-12-31 23:59:59.999')
 COMMENT 'The latest decision about each record';
 
-CREATE OR REPLACE VIEW {database}.payment_versions_in_case
+CREATE OR REPLACE VIEW {database}.payment_versions_in_case_as_known
 (
     organization_id String COMMENT 'Organisation that owns the payment',
     identity UInt64 COMMENT 'Payment with a version that was stored as a conflict',
@@ -29,11 +41,13 @@ AS SELECT
     identity,
     arrayDistinct(arrayMap(x -> x.3, arraySort(groupArray((outcome != 'accepted', position, content_hash))))) AS versions
 FROM {database}.payment_versions
-WHERE identity IN (SELECT identity FROM {database}.payment_versions WHERE outcome = 'conflict')
+WHERE stored_at <= {at:DateTime64(3, 'UTC')}
+    AND identity IN (SELECT identity FROM {database}.payment_versions WHERE outcome = 'conflict' AND stored_at <= {at:DateTime64(3, 'UTC')})
 GROUP BY organization_id, identity
-COMMENT 'Payments with a version stored as a conflict';
+SETTINGS use_query_condition_cache = 0
+COMMENT 'Payments with a version stored as a conflict, as known at the moment `at`';
 
-CREATE OR REPLACE VIEW {database}.payments_set_aside
+CREATE OR REPLACE VIEW {database}.payments_set_aside_as_known
 (
     identity UInt64 COMMENT 'Payment with several versions',
     content_hash UInt64 COMMENT 'Version that does not count'
@@ -41,14 +55,14 @@ CREATE OR REPLACE VIEW {database}.payments_set_aside
 AS SELECT
     v.identity AS identity,
     arrayJoin(arrayFilter(x -> NOT has(if(hasAny(v.versions, d.selected), d.selected, [v.versions[1]]), x), v.versions)) AS content_hash
-FROM {database}.payment_versions_in_case AS v
+FROM {database}.payment_versions_in_case_as_known(at = {at:DateTime64(3, 'UTC')}) AS v
 LEFT JOIN
 (
-    SELECT * FROM {database}.decisions_in_force WHERE record_type = 'payment'
+    SELECT * FROM {database}.decisions_in_force_as_known(at = {at:DateTime64(3, 'UTC')}) WHERE record_type = 'payment'
 ) AS d ON d.organization_id = v.organization_id AND d.identity = v.identity
-COMMENT 'Versions of payments that do not count: by the latest decision, without one all but the first';
+COMMENT 'Versions of payments that do not count: by the latest decision, without one all but the first, as known at the moment `at`';
 
-CREATE OR REPLACE VIEW {database}.read_versions_in_case
+CREATE OR REPLACE VIEW {database}.read_versions_in_case_as_known
 (
     organization_id String COMMENT 'Organisation that owns the read',
     identity UInt64 COMMENT 'Read with a version that was stored as a conflict',
@@ -59,11 +73,13 @@ AS SELECT
     identity,
     arrayDistinct(arrayMap(x -> x.3, arraySort(groupArray((outcome != 'accepted', position, content_hash))))) AS versions
 FROM {database}.read_versions
-WHERE identity IN (SELECT identity FROM {database}.read_versions WHERE outcome = 'conflict')
+WHERE stored_at <= {at:DateTime64(3, 'UTC')}
+    AND identity IN (SELECT identity FROM {database}.read_versions WHERE outcome = 'conflict' AND stored_at <= {at:DateTime64(3, 'UTC')})
 GROUP BY organization_id, identity
-COMMENT 'Reads with a version stored as a conflict';
+SETTINGS use_query_condition_cache = 0
+COMMENT 'Reads with a version stored as a conflict, as known at the moment `at`';
 
-CREATE OR REPLACE VIEW {database}.reads_set_aside
+CREATE OR REPLACE VIEW {database}.reads_set_aside_as_known
 (
     identity UInt64 COMMENT 'Read with several versions',
     content_hash UInt64 COMMENT 'Version that does not count'
@@ -71,9 +87,9 @@ CREATE OR REPLACE VIEW {database}.reads_set_aside
 AS SELECT
     v.identity AS identity,
     arrayJoin(arrayFilter(x -> NOT has(if(hasAny(v.versions, d.selected), d.selected, [v.versions[1]]), x), v.versions)) AS content_hash
-FROM {database}.read_versions_in_case AS v
+FROM {database}.read_versions_in_case_as_known(at = {at:DateTime64(3, 'UTC')}) AS v
 LEFT JOIN
 (
-    SELECT * FROM {database}.decisions_in_force WHERE record_type = 'read'
+    SELECT * FROM {database}.decisions_in_force_as_known(at = {at:DateTime64(3, 'UTC')}) WHERE record_type = 'read'
 ) AS d ON d.organization_id = v.organization_id AND d.identity = v.identity
-COMMENT 'Versions of reads that do not count: by the latest decision, without one all but the first';
+COMMENT 'Versions of reads that do not count: by the latest decision, without one all but the first, as known at the moment `at`';

@@ -1,4 +1,65 @@
 -- One row per payment that counts as a version in force, with what its own fields say about counting.
+CREATE OR REPLACE VIEW {database}.payments_in_force_as_known
+AS SELECT
+    organization_id,
+    id,
+    timestamp,
+    id_namespace,
+    payment_amount,
+    payment_currency,
+    currency_given,
+    transaction_type,
+    transaction_charges,
+    reference_id,
+    customer_id,
+    meter_id,
+    external_id,
+    customer_name,
+    customer_phone,
+    customer_category,
+    financing_id,
+    agent_id,
+    round(v.latitude, 3) AS latitude,
+    round(v.longitude, 3) AS longitude,
+    utility_id,
+    failed_battery_capacity_count,
+    account_type,
+    status,
+    notes,
+    location,
+    payment_source,
+    v.source_field AS payment_source_field,
+    custom,
+    supplied,
+    CAST(transaction_type IN ('FULL_PAYMENT', 'INSTALLMENT_PAYMENT', 'NON_CONTRACT_PAYMENT', ''), 'Bool') AS is_payment,
+    CAST(multiIf(lower(trimBoth(status)) = 'reversed', 'reversed', lower(trimBoth(status)) IN ('error', 'pending'), 'open', 'settled'), 'LowCardinality(String)') AS state,
+    CAST(transaction_type != 'REVERSAL' AND reference_id != '' AND (organization_id, reference_id) IN
+    (
+        SELECT organization_id, reference_id
+        FROM {database}.payment_versions
+        WHERE transaction_type = 'REVERSAL' AND reference_id != '' AND lower(trimBoth(status)) NOT IN ('error', 'pending')
+            AND stored_at <= {at:DateTime64(3, 'UTC')}
+            AND (identity, content_hash) NOT IN (SELECT identity, content_hash FROM {database}.payments_set_aside_as_known(at = {at:DateTime64(3, 'UTC')}))
+    ), 'Bool') AS reversed,
+    CAST(is_payment AND payment_amount > 0 AND state = 'settled' AND NOT reversed, 'Bool') AS countable,
+    dataset_id,
+    source,
+    source_ref,
+    line,
+    topic,
+    partition,
+    offset,
+    received_at,
+    stored_at,
+    replay_of,
+    identity,
+    content_hash,
+    position
+FROM {database}.payment_versions AS v FINAL
+WHERE stored_at <= {at:DateTime64(3, 'UTC')} AND (identity, content_hash) NOT IN (SELECT identity, content_hash FROM {database}.payments_set_aside_as_known(at = {at:DateTime64(3, 'UTC')}))
+SETTINGS do_not_merge_across_partitions_select_final = 1, use_query_condition_cache = 0
+COMMENT 'Payments: one row per version in force, before matching, as known at the moment `at`';
+
 CREATE OR REPLACE VIEW {database}.payments_in_force
 (
     organization_id String COMMENT 'Organisation that owns the row; record header organization_id',
@@ -49,61 +110,5 @@ CREATE OR REPLACE VIEW {database}.payments_in_force
     content_hash UInt64 COMMENT 'Hash of what the sender supplied, normalised, before defaults; names the version',
     position UInt64 COMMENT 'Epoch (8 bits), partition (16), offset (40) of the record, or of its origin when it was forwarded'
 )
-AS SELECT
-    organization_id,
-    id,
-    timestamp,
-    id_namespace,
-    payment_amount,
-    payment_currency,
-    currency_given,
-    transaction_type,
-    transaction_charges,
-    reference_id,
-    customer_id,
-    meter_id,
-    external_id,
-    customer_name,
-    customer_phone,
-    customer_category,
-    financing_id,
-    agent_id,
-    round(v.latitude, 3) AS latitude,
-    round(v.longitude, 3) AS longitude,
-    utility_id,
-    failed_battery_capacity_count,
-    account_type,
-    status,
-    notes,
-    location,
-    payment_source,
-    v.source_field AS payment_source_field,
-    custom,
-    supplied,
-    CAST(transaction_type IN ('FULL_PAYMENT', 'INSTALLMENT_PAYMENT', 'NON_CONTRACT_PAYMENT', ''), 'Bool') AS is_payment,
-    CAST(multiIf(lower(trimBoth(status)) = 'reversed', 'reversed', lower(trimBoth(status)) IN ('error', 'pending'), 'open', 'settled'), 'LowCardinality(String)') AS state,
-    CAST(transaction_type != 'REVERSAL' AND reference_id != '' AND (organization_id, reference_id) IN
-    (
-        SELECT organization_id, reference_id
-        FROM {database}.payment_versions
-        WHERE transaction_type = 'REVERSAL' AND reference_id != '' AND lower(trimBoth(status)) NOT IN ('error', 'pending')
-            AND (identity, content_hash) NOT IN (SELECT identity, content_hash FROM {database}.payments_set_aside)
-    ), 'Bool') AS reversed,
-    CAST(is_payment AND payment_amount > 0 AND state = 'settled' AND NOT reversed, 'Bool') AS countable,
-    dataset_id,
-    source,
-    source_ref,
-    line,
-    topic,
-    partition,
-    offset,
-    received_at,
-    stored_at,
-    replay_of,
-    identity,
-    content_hash,
-    position
-FROM {database}.payment_versions AS v FINAL
-WHERE (identity, content_hash) NOT IN (SELECT identity, content_hash FROM {database}.payments_set_aside)
-SETTINGS do_not_merge_across_partitions_select_final = 1
+AS SELECT * FROM {database}.payments_in_force_as_known(at = '2299-12-31 23:59:59.999')
 COMMENT 'Payments: one row per version in force, before matching';

@@ -1,4 +1,34 @@
 -- Reads with the energy of each interval; a late register value corrects its neighbours.
+CREATE OR REPLACE VIEW {database}.reads_as_known
+AS SELECT
+    organization_id,
+    device_id,
+    device_external_id,
+    type,
+    start,
+    end,
+    value_wh,
+    raw_value,
+    raw_unit,
+    if(type = 'Aggregate', greatest(value_wh - lagInFrame(value_wh, 1, value_wh) OVER (PARTITION BY organization_id, device_id, type ORDER BY end ASC, position ASC ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), toDecimal128(0, 6)), value_wh) AS energy_wh,
+    dataset_id,
+    source,
+    source_ref,
+    line,
+    topic,
+    partition,
+    offset,
+    received_at,
+    stored_at,
+    replay_of,
+    identity,
+    content_hash,
+    position
+FROM {database}.read_versions FINAL
+WHERE stored_at <= {at:DateTime64(3, 'UTC')} AND (identity, content_hash) NOT IN (SELECT identity, content_hash FROM {database}.reads_set_aside_as_known(at = {at:DateTime64(3, 'UTC')}))
+SETTINGS do_not_merge_across_partitions_select_final = 1, use_query_condition_cache = 0
+COMMENT 'Reads: one row per version in force, with the energy of its interval, as known at the moment `at`';
+
 CREATE OR REPLACE VIEW {database}.reads
 (
     organization_id String COMMENT 'Organisation that owns the device',
@@ -25,31 +55,5 @@ CREATE OR REPLACE VIEW {database}.reads
     content_hash UInt64 COMMENT 'Hash of the normalised value; names the version',
     position UInt64 COMMENT 'Epoch (8 bits), partition (16), offset (40) of the record, or of its origin when it was forwarded'
 )
-AS SELECT
-    organization_id,
-    device_id,
-    device_external_id,
-    type,
-    start,
-    end,
-    value_wh,
-    raw_value,
-    raw_unit,
-    if(type = 'Aggregate', greatest(value_wh - lagInFrame(value_wh, 1, value_wh) OVER (PARTITION BY organization_id, device_id, type ORDER BY end ASC, position ASC ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), toDecimal128(0, 6)), value_wh) AS energy_wh,
-    dataset_id,
-    source,
-    source_ref,
-    line,
-    topic,
-    partition,
-    offset,
-    received_at,
-    stored_at,
-    replay_of,
-    identity,
-    content_hash,
-    position
-FROM {database}.read_versions FINAL
-WHERE (identity, content_hash) NOT IN (SELECT identity, content_hash FROM {database}.reads_set_aside)
-SETTINGS do_not_merge_across_partitions_select_final = 1
+AS SELECT * FROM {database}.reads_as_known(at = '2299-12-31 23:59:59.999')
 COMMENT 'Reads: one row per version in force, with the energy of its interval';

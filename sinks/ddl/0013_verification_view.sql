@@ -1,20 +1,5 @@
 -- The evidence per connection, worked out at the moment of asking.
-CREATE OR REPLACE VIEW {database}.verification
-(
-    organization_id String COMMENT 'Organisation that owns the connection',
-    project_id String COMMENT 'Project of the connection',
-    connection_id String COMMENT 'Connection',
-    external_id String COMMENT 'Id of the connection that METER_ID or EXTERNAL_ID of its payments equals',
-    verified Bool COMMENT 'At least one counted payment',
-    payments UInt64 COMMENT 'Number of counted payments',
-    first_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the first counted payment, UTC; NULL for none',
-    last_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the last counted payment, UTC; NULL for none',
-    totals Map(String, Decimal(38, 9)) COMMENT 'PAYMENT_AMOUNT of counted payments by currency, in units of the currency',
-    totals_by_type Map(String, Map(String, Decimal(38, 9))) COMMENT 'PAYMENT_AMOUNT as sent by currency and TRANSACTION_TYPE (empty key: none given), STATUS error and pending left out',
-    net_totals Map(String, Decimal(38, 9)) COMMENT 'By currency: payments as received, reversed ones included, less the amounts of REVERSALs without sign',
-    energy_wh Decimal(38, 6) COMMENT 'Energy of its device in Wh, see reads.energy_wh; 0 without a device',
-    device_id String COMMENT 'Device named by the connection, else the only one of the project whose external id or serial number equals external_id; empty for none'
-)
+CREATE OR REPLACE VIEW {database}.verification_as_known
 AS SELECT
     c.organization_id AS organization_id,
     c.project_id AS project_id,
@@ -29,7 +14,7 @@ AS SELECT
     p.net_totals AS net_totals,
     r.energy_wh AS energy_wh,
     d.device_id AS device_id
-FROM {database}.connections AS c
+FROM {database}.connections_as_known(at = {at:DateTime64(3, 'UTC')}) AS c
 LEFT JOIN
 (
     SELECT
@@ -57,9 +42,9 @@ LEFT JOIN
         FROM
         (
             WITH
-                arrayFilter(x -> (v.dataset_id = '' OR (v.organization_id, v.dataset_id, x.1) IN (SELECT organization_id, dataset_id, project_id FROM {database}.dataset_scopes))
+                arrayFilter(x -> (v.dataset_id = '' OR (v.organization_id, v.dataset_id, x.1) IN (SELECT organization_id, dataset_id, project_id FROM {database}.dataset_scopes_as_known(at = {at:DateTime64(3, 'UTC')})))
                     AND ifNull(x.3 <= v.moment, true) AND ifNull(v.moment < x.4, true), m.candidates) AS by_meter,
-                arrayFilter(x -> (v.dataset_id = '' OR (v.organization_id, v.dataset_id, x.1) IN (SELECT organization_id, dataset_id, project_id FROM {database}.dataset_scopes))
+                arrayFilter(x -> (v.dataset_id = '' OR (v.organization_id, v.dataset_id, x.1) IN (SELECT organization_id, dataset_id, project_id FROM {database}.dataset_scopes_as_known(at = {at:DateTime64(3, 'UTC')})))
                     AND ifNull(x.3 <= v.moment, true) AND ifNull(v.moment < x.4, true), e.candidates) AS by_external,
                 if(empty(by_meter), by_external, by_meter) AS found
             SELECT
@@ -87,8 +72,8 @@ LEFT JOIN
                     external_id,
                     payment_currency,
                     transaction_type,
-                    if((organization_id, meter_id) IN (SELECT organization_id, external_id FROM {database}.bounded_ids)
-                        OR (organization_id, external_id) IN (SELECT organization_id, external_id FROM {database}.bounded_ids),
+                    if((organization_id, meter_id) IN (SELECT organization_id, external_id FROM {database}.bounded_ids_as_known(at = {at:DateTime64(3, 'UTC')}))
+                        OR (organization_id, external_id) IN (SELECT organization_id, external_id FROM {database}.bounded_ids_as_known(at = {at:DateTime64(3, 'UTC')})),
                         timestamp, toDateTime64(0, 3, 'UTC')) AS moment,
                     countIf(countable) AS g_counted,
                     minOrNullIf(timestamp, countable) AS g_earliest,
@@ -97,23 +82,42 @@ LEFT JOIN
                     countIf(received OR refund) AS g_moved,
                     sumIf(payment_amount, received) - sumIf(abs(payment_amount), refund) AS g_net,
                     sumIf(payment_amount, state != 'open') AS g_sent
-                FROM {database}.payments_in_force
+                FROM {database}.payments_in_force_as_known(at = {at:DateTime64(3, 'UTC')})
                 GROUP BY organization_id, dataset_id, meter_id, external_id, payment_currency, transaction_type, moment
             ) AS v
-            LEFT JOIN {database}.match_candidates AS m ON m.organization_id = v.organization_id AND m.external_id = v.meter_id
-            LEFT JOIN {database}.match_candidates AS e ON e.organization_id = v.organization_id AND e.external_id = v.external_id
+            LEFT JOIN {database}.match_candidates_as_known(at = {at:DateTime64(3, 'UTC')}) AS m ON m.organization_id = v.organization_id AND m.external_id = v.meter_id
+            LEFT JOIN {database}.match_candidates_as_known(at = {at:DateTime64(3, 'UTC')}) AS e ON e.organization_id = v.organization_id AND e.external_id = v.external_id
             WHERE length(found) = 1
         )
         GROUP BY organization_id, connection_id, currency
     )
     GROUP BY organization_id, connection_id
 ) AS p ON p.organization_id = c.organization_id AND p.connection_id = c.id
-LEFT JOIN {database}.connection_devices AS d ON d.connection_id = c.id
+LEFT JOIN {database}.connection_devices_as_known(at = {at:DateTime64(3, 'UTC')}) AS d ON d.connection_id = c.id
 LEFT JOIN
 (
     SELECT organization_id, device_id, sum(energy_wh) AS energy_wh
-    FROM {database}.reads
+    FROM {database}.reads_as_known(at = {at:DateTime64(3, 'UTC')})
     GROUP BY organization_id, device_id
 ) AS r ON r.organization_id = c.organization_id AND r.device_id = d.device_id
 WHERE NOT c.archived
+COMMENT 'The view verification as it was known at the moment `at` (text in UTC): verification_as_known(at = ''2026-06-30 23:59:59.999'')';
+
+CREATE OR REPLACE VIEW {database}.verification
+(
+    organization_id String COMMENT 'Organisation that owns the connection',
+    project_id String COMMENT 'Project of the connection',
+    connection_id String COMMENT 'Connection',
+    external_id String COMMENT 'Id of the connection that METER_ID or EXTERNAL_ID of its payments equals',
+    verified Bool COMMENT 'At least one counted payment',
+    payments UInt64 COMMENT 'Number of counted payments',
+    first_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the first counted payment, UTC; NULL for none',
+    last_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the last counted payment, UTC; NULL for none',
+    totals Map(String, Decimal(38, 9)) COMMENT 'PAYMENT_AMOUNT of counted payments by currency, in units of the currency',
+    totals_by_type Map(String, Map(String, Decimal(38, 9))) COMMENT 'PAYMENT_AMOUNT as sent by currency and TRANSACTION_TYPE (empty key: none given), STATUS error and pending left out',
+    net_totals Map(String, Decimal(38, 9)) COMMENT 'By currency: payments as received, reversed ones included, less the amounts of REVERSALs without sign',
+    energy_wh Decimal(38, 6) COMMENT 'Energy of its device in Wh, see reads.energy_wh; 0 without a device',
+    device_id String COMMENT 'Device named by the connection, else the only one of the project whose external id or serial number equals external_id; empty for none'
+)
+AS SELECT * FROM {database}.verification_as_known(at = '2299-12-31 23:59:59.999')
 COMMENT 'One row per connection in use: is it real and in use?';

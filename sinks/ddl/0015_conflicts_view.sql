@@ -11,7 +11,7 @@ CREATE OR REPLACE VIEW {database}.conflicts
     decision_id String COMMENT 'Id of the latest decision; empty for none',
     decided_by String COMMENT 'rule, or the id of a user; empty for none',
     decided_at Nullable(DateTime64(3, 'UTC')) COMMENT 'When it was decided, UTC; NULL for none',
-    open Bool COMMENT 'No decision yet, the latest was undone, or a version came after it'
+    open Bool COMMENT 'Nothing decided yet, or undone with nothing decided before, or a version came after the decision'
 )
 AS SELECT organization_id, record_type, record_id, identity, versions, differing_fields, decision, decision_id, decided_by, decided_at, open
 FROM
@@ -27,7 +27,7 @@ FROM
         d.decision_id AS decision_id,
         d.decided_by AS decided_by,
         if(d.decision_id = '', NULL, d.decided_at) AS decided_at,
-        CAST(d.decision = 'undo' OR NOT hasAll(d.known, v.hashes), 'Bool') AS open,
+        CAST(NOT hasAll(d.known, v.hashes), 'Bool') AS open,
         if(hasAny(v.hashes, d.selected), d.selected, [v.hashes[1]]) AS counting
     FROM
     (
@@ -95,7 +95,7 @@ FROM
         d.decision_id AS decision_id,
         d.decided_by AS decided_by,
         if(d.decision_id = '', NULL, d.decided_at) AS decided_at,
-        CAST(d.decision = 'undo' OR NOT hasAll(d.known, v.hashes), 'Bool') AS open,
+        CAST(NOT hasAll(d.known, v.hashes), 'Bool') AS open,
         if(hasAny(v.hashes, d.selected), d.selected, [v.hashes[1]]) AS counting
     FROM
     (

@@ -1,6 +1,7 @@
 """A batch: the records of one fetch of one partition, with its own end."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Protocol
 
 
@@ -97,20 +98,25 @@ class Batch:
         """Let go of the batch unjudged: the next owner of the partition will fetch it again."""
         self._owner.drop(self)
 
-    def apart(self) -> "Iterator[Batch]":
-        """Batches of one record each that together cover the same offsets, in order."""
+    def apart(self, size: int = 1) -> "Iterator[Batch]":
+        """Smaller batches that together cover the same offsets, in order.
+
+        A batch ends before an offset that `size` divides, wherever this one begins: whoever takes the
+        partition up later parts it at the same offsets.
+        """
         first, lost = self.first_offset, self.lost
-        for record in self.records:
+        for _, group in groupby(self.records, lambda record: record.offset // size):
+            records = list(group)
             yield Batch(
                 self._owner,
                 self.topic,
                 self.partition,
-                [record],
+                records,
                 self.generation,
                 first_offset=first,
                 lost=lost,
             )
-            first, lost = record.offset + 1, 0
+            first, lost = records[-1].offset + 1, 0
 
     def __len__(self) -> int:
         return len(self.records)

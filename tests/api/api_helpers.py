@@ -16,6 +16,8 @@ from schemas.identity import read_key
 
 EMAIL = "admin@sunledger.test"
 PASSWORD = "correct horse battery"
+SECRET = b"0123456789abcdef0123456789abcdef"
+"""Master secret of pseudonyms and seals, the same as of the workers in `tests/support`."""
 MakeApi = Callable[..., Awaitable["Api"]]
 PROBLEM = "application/problem+json"
 

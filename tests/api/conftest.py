@@ -11,12 +11,13 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 import redis
-from api_helpers import EMAIL, PASSWORD, Api, MakeApi
+from api_helpers import EMAIL, PASSWORD, SECRET, Api, MakeApi
 
 from api import migrate
 from api.app import create_app
 from api.auth.service import ensure_admin
 from api.db import Database
+from api.ledger.tails import KafkaTails
 from api.ops.broker import BrokerCheck
 from api.parts import ApiParts, ApiSettings
 from producers.publisher import Publisher
@@ -52,6 +53,8 @@ def settings(tmp_path: Path) -> ApiSettings:
         credential_key=secrets.token_bytes(32),
         admin_email=EMAIL,
         admin_password=PASSWORD,
+        pseudonym_secret=SECRET,
+        seal_secret=SECRET,
         publish_timeout_s=0.3,
     )
 
@@ -115,6 +118,7 @@ def brokered(parts: ApiParts, publisher: Publisher, kafka_prefix: str, endpoints
         publisher=publisher,
         settings=replace(parts.settings, topic_prefix=kafka_prefix, publish_timeout_s=4.0),
         broker_ready=BrokerCheck(endpoints.kafka),
+        tails=KafkaTails(endpoints.kafka),
     )
 
 

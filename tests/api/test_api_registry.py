@@ -115,6 +115,19 @@ async def test_parents_must_exist_and_belong_together(api: Api) -> None:
     assert answer["errors"][0]["code"] == "other_organization"
 
 
+async def test_a_connection_may_move_to_another_project(api: Api) -> None:
+    """Within its organisation, and not where its external id is taken."""
+    project = await api.project()
+    other = await api.project(organization_id=project["organization_id"])
+    path = f"/v1/connections/{(await api.connection('c', project['id']))['id']}"
+    moved = (await api.http.patch(path, json={"project_id": other["id"]})).json()
+    assert (moved["project_id"], moved["version"]) == (other["id"], 2)
+    taken = await api.connection("c", project["id"])
+    assert (await api.http.patch(path, json={"project_id": project["id"]})).status_code == 409, taken
+    foreign = await api.http.patch(path, json={"project_id": (await api.project())["id"]})
+    assert assert_problem(foreign, 422, "invalid")["errors"][0]["code"] == "other_organization"
+
+
 @pytest.mark.parametrize("name", ["", "   ", "a\u0000b", "x" * 301, 5, None, ["x"]])
 async def test_names_have_rules(api: Api, name: Any) -> None:
     """Empty, endless, non-text names and control characters are refused."""

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from producers.kafka_rights import RIGHTS
 from sunledger.cli import app
 from sunledger.settings import (
     PREFIX,
@@ -18,6 +19,7 @@ from sunledger.settings import (
     MigrateSettings,
     ProducersSettings,
     SettingsFaults,
+    VerifierSettings,
     WorkerSettings,
     load,
 )
@@ -30,6 +32,7 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "api": ApiSettings,
     "worker": WorkerSettings,
     "producers": ProducersSettings,
+    "verifier": VerifierSettings,
 }
 PARTS = {"kafka", "clickhouse", "postgres", "valkey", "s3"}
 EXAMPLE = dict(
@@ -129,17 +132,74 @@ def test_each_process_runs_its_command(name: str) -> None:
     assert name in {command.callback.__name__ for command in app.registered_commands if command.callback}
 
 
+OWN = {"KAFKA_USERNAME", "KAFKA_PASSWORD", "CLICKHOUSE_URL"}
+"""Settings in which processes differ: each has users of its own."""
+
+
 def test_processes_agree_on_what_they_share() -> None:
     """The same broker, store, database and secrets wherever a variable occurs."""
     seen: dict[str, str] = {}
     for name in SETTINGS:
         for variable, value in SERVICES[name]["environment"].items():
-            assert seen.setdefault(variable, str(value)) == str(value), variable
+            if variable.removeprefix(PREFIX) not in OWN:
+                assert seen.setdefault(variable, str(value)) == str(value), variable
+
+
+def test_every_process_has_users_of_its_own() -> None:
+    """On the broker under its own name, in ClickHouse too, except for migrate, who makes the tables."""
+    users = ElementTree.parse(ROOT / "deploy" / "clickhouse" / "users.d" / "sunledger.xml").getroot()
+    known = {user.tag for user in users.find("users") or ()}
+    jaas = SERVICES["kafka"]["environment"]["KAFKA_LISTENER_NAME_CLIENTS_PLAIN_SASL_JAAS_CONFIG"]
+    passwords = dict(re.findall(r'user_(\w+)="\$\{(\w+):\?\}"', jaas))
+    assert set(passwords) == set(RIGHTS) | {"migrate"}
+    assert len(set(passwords.values())) == len(passwords)
+    for name in SETTINGS:
+        given = SERVICES[name]["environment"]
+        assert given[f"{PREFIX}KAFKA_USERNAME"] == name
+        assert given[f"{PREFIX}KAFKA_PASSWORD"] == f"${{{passwords[name]}:?}}"
+        url = given.get(f"{PREFIX}CLICKHOUSE_URL")
+        if url is None:
+            continue
+        user, variable = re.findall(r"//(\w+):\$\{(\w+):\?\}@", url)[0]
+        if name == "migrate":
+            assert user == SERVICES["clickhouse"]["environment"]["CLICKHOUSE_USER"]
+        else:
+            assert user == name
+            assert name in known
+            password = users.find(f"users/{name}/password")
+            assert password is not None
+            assert password.attrib["from_env"] == variable
+        assert variable in SERVICES["clickhouse"]["environment"] or name == "migrate"
+
+
+def test_the_broker_lets_nobody_in_unknown() -> None:
+    """What can be reached from outside its container asks for a user, and what is not allowed is denied."""
+    given = SERVICES["kafka"]["environment"]
+    protocols = dict(pair.split(":") for pair in given["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
+    for listener in given["KAFKA_LISTENERS"].split(","):
+        name, address = listener.split("://")
+        assert address.startswith("127.0.0.1:") or protocols[name].startswith("SASL_"), listener
+    assert given["KAFKA_AUTHORIZER_CLASS_NAME"].endswith("StandardAuthorizer")
+    assert given["KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND"] == "false"
+    assert set(given["KAFKA_SUPER_USERS"].split(";")) == {"User:ANONYMOUS", "User:migrate"}
+    grants = f"{PREFIX}KAFKA_GRANTS"
+    assert SERVICES["migrate"]["environment"][grants] == "true"
+
+
+def test_the_stores_host_is_allowed() -> None:
+    """Datasets may name the store of the compose file, which is no public address, and no other service."""
+    for name in ("api", "producers"):
+        assert SERVICES[name]["environment"][f"{PREFIX}SOURCE_HOSTS"] == "s3:9000"
 
 
 def test_health_checks_ask_the_port_that_is_set() -> None:
     """The address in a health check is the one the process listens on."""
-    for name, variable in {"api": "API_PORT", "worker": "OPS_PORT", "producers": "OPS_PORT"}.items():
+    for name, variable in {
+        "api": "API_PORT",
+        "worker": "OPS_PORT",
+        "producers": "OPS_PORT",
+        "verifier": "OPS_PORT",
+    }.items():
         service = SERVICES[name]
         port = service["environment"][f"{PREFIX}{variable}"]
         assert f"127.0.0.1:{port}/healthz" in " ".join(service["healthcheck"]["test"])

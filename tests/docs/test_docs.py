@@ -124,6 +124,7 @@ ALARMS = {
     "range_lost_to_retention": "streams",
     "ledger_behind_commit": "streams",
     "store_refused": "streams",
+    "verify_fault": "streams",
     "seal_broken": "streams",
     "worker_failed": "streams",
     "OffsetsWentBack": "streams",

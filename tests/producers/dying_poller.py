@@ -27,7 +27,7 @@ def main() -> None:
     world = World(s3, kafka, topic_prefix, bucket, Path(store), prefix)
     fate = Killer()
     s3_intake.ROWS_AT_ONCE = 5  # type: ignore[misc]
-    s3_intake.Bucket = lambda location: fate.wrap(Bucket(location), BUCKET_STEPS)  # type: ignore[assignment, misc]
+    s3_intake.Bucket = lambda *given: fate.wrap(Bucket(*given), BUCKET_STEPS)  # type: ignore[assignment, misc]
     world.poller(fate).poll()
 
 

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from memory_store import Datasets, MemoryRunStore, numbers
 
 from producers import s3_intake
+from producers.addresses import Hosts
 from producers.contracts import RunState, S3Dataset, S3Location
 from producers.poller import Poller
 from producers.publisher import Publisher
@@ -104,6 +105,8 @@ class _Fated:
         return call
 
 
+LOCAL = Hosts(["127.0.0.1"])
+"""The shared S3 server's place, which is no public address."""
 STORE_STEPS = ("next_requested", "claim", "advance", "finish", "unfinished")
 BUCKET_STEPS = ("head", "copy", "delete", "put", "open")
 
@@ -195,7 +198,7 @@ class World:
         if fate:
             store = fate.wrap(self.store, STORE_STEPS)
             rows = fate.wrap(rows, ("of",))
-        options = {"poll_s": 0.05, "first_pause_s": 0.05, **options}
+        options = {"poll_s": 0.05, "first_pause_s": 0.05, "hosts": LOCAL, **options}
         unjudged = options.pop("unjudged", lambda: 0)
         return Poller(self.datasets, store, publisher or self.publisher(), rows, unjudged, **options)
 
@@ -239,7 +242,7 @@ class FatedBuckets:
     """While this is on, the intake's buckets have boundaries around their calls."""
 
     def __init__(self, monkeypatch: Any, fate: Fate) -> None:
-        monkeypatch.setattr(s3_intake, "Bucket", lambda location: fate.wrap(Bucket(location), BUCKET_STEPS))
+        monkeypatch.setattr(s3_intake, "Bucket", lambda *given: fate.wrap(Bucket(*given), BUCKET_STEPS))
 
 
 def in_thread(poller: Poller) -> threading.Thread:

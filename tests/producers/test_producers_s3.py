@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 import structlog
-from s3_world import HEADER, NAME, ORG, SEAL_SECRET, Fate, World, in_thread, line, sample
+from s3_world import HEADER, LOCAL, NAME, ORG, SEAL_SECRET, Fate, World, in_thread, line, sample
 
 from producers import s3_intake
 from producers.contracts import FileState, RunState
@@ -229,7 +229,7 @@ def test_many_objects_are_paged_through(world: World, monkeypatch: pytest.Monkey
     for number in range(5):
         world.put(b"x", f"a{number}.txt")
     world.put(sample(1))
-    bucket = Bucket(world.location)
+    bucket = Bucket(world.location, LOCAL)
     original = bucket._s3.list_objects_v2
     monkeypatch.setattr(bucket._s3, "list_objects_v2", lambda **where: original(MaxKeys=2, **where))
     assert len(list(bucket.list())) == 6
@@ -289,7 +289,7 @@ def test_connection_that_breaks_while_reading(world: World, monkeypatch: pytest.
     """Reading goes on where the connection broke, and the bytes are the same."""
     data = sample(5000)
     world.put(data)
-    bucket = Bucket(world.location)
+    bucket = Bucket(world.location, LOCAL)
     found = bucket.head(world.prefix + NAME)
     assert found is not None
     reader = bucket.open(found)

@@ -91,7 +91,8 @@ def test_other_spellings_of_a_personal_field_are_replaced() -> None:
         "customerName", "clientPhone", "PHONE_NO", "Mobile Number", "msisdn2", "WhatsApp", "e-mail", "Email",
         "home_address", "Agent code", "comments", "GPS Location", "Emergency contact", "passport_no",
         "Date of birth", "FULLNAME", "TEL", "Tel No", "telNo", "Cell No", "GSM", "MOMO", "Momo Number",
-        "Mpesa",        "Wallet", "Recipient", "Payer", "Next of kin", "Nom", "Pr\u00e9nom", "DOB", "NIN", "National ID",
+        "Mpesa", "Wallet", "Recipient", "Payer", "Next of kin", "Nom", "Pr\u00e9nom", "DOB", "NIN",
+        "National ID",
         "\uff30\uff28\uff2f\uff2e\uff25", "Ph\u043ene",
     ],
 )  # fmt: skip
@@ -117,7 +118,8 @@ def test_what_looks_like_a_number_to_call_is_replaced_under_any_name(value: Any)
 
 
 @pytest.mark.parametrize(
-    "value", ["12345678", "2026-05-16", "2026-05-16 14:16:01", "1234567890.50", "-1.3, 30", "A123456789", 12.5]
+    "value",
+    ["12345678", "2026-05-16", "2026-05-16 14:16:01", "1234567890.50", "-1.3, 30", "A123456789", 12.5],
 )
 def test_what_does_not_look_personal_stays(value: Any) -> None:
     """Dates, decimals, short and mixed ids are readable for analysts."""
@@ -207,3 +209,40 @@ def test_short_secrets_are_refused() -> None:
         Pseudonymizer(b"short")
     with pytest.raises(ValueError, match="16 bytes"):
         Sealer(b"short")
+
+
+CELLS = (
+    st.none()
+    | st.text(max_size=20)
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.lists(st.text(), max_size=2)
+)
+ROWS = st.dictionaries(st.sampled_from([*PERSONAL, "ID", "Customer Name", "phone", "odd"]), CELLS, max_size=6)
+
+
+@given(cells=ROWS, custom=st.none() | st.dictionaries(st.sampled_from(["mail", "x"]), CELLS, max_size=2))
+def test_what_is_put_back_becomes_the_same_row_again(cells: dict[str, Any], custom: Any) -> None:
+    """Opened, looked at and sent again unchanged, a row has the same cells and the same seal."""
+    pseudonymizer = Pseudonymizer(MASTER)
+    once = {**cells, "custom": dict(custom)} if custom is not None else dict(cells)
+    sealed = pseudonymizer.protect(ORG, once)
+    again = {**once, "custom": dict(once["custom"])} if custom is not None else dict(once)
+    kept = pseudonymizer.restore(ORG, again, sealed)
+    assert {**kept, **pseudonymizer.protect(ORG, again)} == sealed
+    assert again == once
+
+
+def test_what_was_no_text_stays_replaced() -> None:
+    """Put back as a text it would pass; an original that does not belong to its pseudonym stays away."""
+    pseudonymizer = Pseudonymizer(MASTER)
+    cells = row(CUSTOMER_NAME={"first": "Jane"}, CUSTOMER_PHONE=2.3e12)
+    sealed = pseudonymizer.protect(ORG, cells)
+    before = dict(cells)
+    assert pseudonymizer.restore(ORG, cells, sealed) == {"CUSTOMER_NAME": '{"first":"Jane"}'}
+    assert cells["CUSTOMER_NAME"] == before["CUSTOMER_NAME"]
+    assert cells["CUSTOMER_PHONE"] == "2300000000000.0"
+    other = dict(before)
+    forged = {"CUSTOMER_NAME": "x", "NOTES": "n", "METER_ID": "m"}
+    assert pseudonymizer.restore(ORG, other, forged) == forged
+    assert other == before

@@ -40,7 +40,8 @@ def test_decisions_about_many_identities(store: Store) -> None:
     """The latest decision of each."""
     for identity in ENDS:
         store.decide({"organization_id": "org_a", "identity": identity}, "keep_first", selected=[1])
-    assert latest_decisions(store.client, MANY) == dict.fromkeys(ENDS, ([1], []))
+    found = latest_decisions(store.client, MANY)
+    assert {identity: latest[:2] for identity, latest in found.items()} == dict.fromkeys(ENDS, ([1], []))
 
 
 def test_history_of_many_devices(store: Store) -> None:

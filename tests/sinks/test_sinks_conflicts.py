@@ -1,5 +1,6 @@
 """The view conflicts: one case per record with several versions, computed from what is stored."""
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from sinks_helpers import NOON, Store, payment, read
 
 from schemas.content import differences
+from sinks.rulings import latest_decisions
 
 
 def test_one_version_is_no_case(store: Store) -> None:
@@ -58,8 +60,35 @@ def test_a_new_version_reopens_the_case(store: Store) -> None:
     assert state() == (False, "take_new", "rule", [False, True])
     store.pay(payment(id="A", outcome="conflict"))
     assert state() == (True, "take_new", "rule", [False, True, False])
-    store.decide(rows[0], "undo", known=hashes)
+    store.decide(rows[0], "undo")
     assert state() == (True, "undo", "usr_1", [True, False, False])
+
+
+def test_an_undo_puts_the_decision_before_it_in_force(store: Store) -> None:
+    """With what that one knew: the case is as closed as it was then."""
+    rows = store.pay(payment(id="A"), payment(id="A", outcome="conflict"))
+    hashes = [row["content_hash"] for row in rows]
+    store.decide(rows[0], "count_both", selected=hashes, known=hashes)
+    store.decide(rows[0], "keep_first", selected=hashes[:1], known=hashes)
+    store.decide(rows[0], "undo", selected=hashes, known=hashes)
+    case = store.rows("SELECT open, decision, versions FROM conflicts")[0]
+    assert (case["open"], case["decision"]) == (False, "undo")
+    assert [v["counting"] for v in case["versions"]] == [True, True]
+    assert latest_decisions(store.client, [rows[0]["identity"]])[rows[0]["identity"]][:2] == (hashes, hashes)
+
+
+def test_a_decision_written_again_stays_what_it_was(store: Store) -> None:
+    """A rule's decision repeated after a crash does not overtake what a person decided meanwhile."""
+    rows = store.pay(payment(id="A"), payment(id="A", outcome="conflict"))
+    hashes = [row["content_hash"] for row in rows]
+    rule = {"decision_id": "rule:1", "selected": hashes[1:], "known": hashes}
+    store.decide(rows[0], "take_new", **rule)
+    store.decide(rows[0], "keep_first", selected=hashes[:1], known=hashes)
+    time.sleep(0.002)  # rows stored in one millisecond have no order
+    store.decide(rows[0], "take_new", **rule)
+    assert store.rows("SELECT decision FROM decisions_in_force") == [{"decision": "keep_first"}]
+    identity = rows[0]["identity"]
+    assert latest_decisions(store.client, [identity])[identity].selected == hashes[:1]
 
 
 FULL: dict[str, Any] = {

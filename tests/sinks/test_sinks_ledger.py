@@ -49,6 +49,37 @@ def test_a_receipt_shows_the_outcome_of_a_replay(store: Store) -> None:
     assert queries.reason_counts(store.client, "org_a", "ds_a", ["file"]) == {"missing:ID": 1, "bad_phone": 1}
 
 
+def test_a_receipt_follows_a_chain_of_replays(store: Store) -> None:
+    """The last replay speaks, wherever its position lies; of one that was sent twice the first one stored."""
+    first = ledger_row(line=2, outcome="quarantined", reasons=["bad_decimal"], position=900)
+    again = ledger_row(
+        line=2, outcome="quarantined", reasons=["missing:ID"], position=800, replay_of=first["position"]
+    )
+    store.put("ledger_rows", first, again)
+    assert queries.reason_counts(store.client, "org_a", "ds_a", ["file"]) == {"missing:ID": 1}
+    good = ledger_row(line=2, outcome="accepted", position=100, replay_of=again["position"])
+    store.put("ledger_rows", good)
+    store.put("ledger_rows", {**good, "outcome": "duplicate", "position": 700})
+    counts = queries.outcome_counts(store.client, "org_a", "ds_a", ["file"])
+    assert (counts["received"], counts["accepted"]) == (1, 1)
+
+
+def test_a_replay_of_a_row_without_a_line_is_no_row_of_its_own(store: Store) -> None:
+    """Rows of a request without line numbers: each replay stands for what it replays."""
+    bad = [ledger_row(line=0, outcome="quarantined", position=900 + number) for number in range(2)]
+    again = ledger_row(line=0, outcome="quarantined", position=800, replay_of=900)
+    store.put("ledger_rows", *bad, again, ledger_row(line=0, outcome="accepted", position=100, replay_of=800))
+    foreign = ledger_row(line=0, outcome="accepted", replay_of=901, organization_id="org_b")
+    store.put("ledger_rows", foreign)
+    assert queries.outcome_counts(store.client, "org_a", "ds_a", ["file"]) == {
+        "received": 2,
+        "accepted": 1,
+        "duplicate": 0,
+        "conflict": 0,
+        "quarantined": 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("filters", "lines"),
     [

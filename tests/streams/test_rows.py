@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.identity import position
-from streams.rows import OriginSigner, Row, RowReader
+from schemas.origins import OriginSigner
+from streams.rows import Row, RowReader
 from tests.streams.made import batch_of, record
 
 SIGNER = OriginSigner(b"secret")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sinks.errors import Refused
 from tests.conftest import ClickHouse
 from tests.streams.world import Died, World, by_offset, outcomes, register
 from tests.support.workers import read
@@ -103,3 +104,20 @@ def test_reads_of_other_homes_are_sent_on(clickhouse: ClickHouse) -> None:
     world.turn(*[world.received(sent, 8 + n) for n, sent in enumerate(world.published.sent)])
     assert outcomes(clickhouse) == {"accepted": 1, "duplicate": 3}
     assert clickhouse.rows("SELECT DISTINCT offset FROM ledger") == [(7,)]
+
+
+def test_a_turn_decided_anew_is_not_judged_by_its_own_rows(clickhouse: ClickHouse) -> None:
+    """What the first attempt stored before the store refused another read is no earlier version."""
+    world = world_of(clickhouse).restore()
+    world.turn(world.batch([read("D1", 5), read("D1", 1)]))
+    writer = world.store._writer
+    insert = writer.insert
+
+    def refusing(table: str, batch: Any) -> None:
+        if table == "read_versions" and "D2" in batch.column("device_external_id").to_pylist():
+            raise Refused("the store answered with code 407", 407)
+        insert(table, batch)
+
+    writer.insert = refusing  # type: ignore[method-assign]
+    world.turn(world.batch([read("D1", 1, value=20), read("D1", 3), read("D2", 1), read("D1", 3)], 2))
+    assert by_offset(clickhouse)[2:] == ["conflict", "accepted", "quarantined", "duplicate"]

@@ -9,6 +9,7 @@ import os
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import orjson
@@ -99,8 +100,10 @@ class Pipeline(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """A fresh topic that nobody has committed in, and one member for all of it."""
+        """A fresh topic with every kind of row in it that nobody has committed in, one member for all."""
         self._fresh_topic()
+        for number, variant, at_home in product(range(4), (0, 1, 0), (True, False)):
+            self._arrive(number, variant, at_home)
         self._assign([0, 0])
 
     def _fresh_topic(self) -> None:
@@ -118,10 +121,13 @@ class Pipeline(RuleBasedStateMachine):
     )
     def arrive(self, rows: list[tuple[int, int, bool]]) -> None:
         """New, repeated and changed payments, in the partition of their home or in another one."""
-        for number, variant, at_home in rows:
-            row = payment(number, PAYMENT_AMOUNT=str(100 + variant))
-            home = home_partition(row["ID"], PARTITIONS)
-            self._receive(home if at_home else 1 - home, row, (row["ID"], row["PAYMENT_AMOUNT"]))
+        for row in rows:
+            self._arrive(*row)
+
+    def _arrive(self, number: int, variant: int, at_home: bool) -> None:
+        row = payment(number, PAYMENT_AMOUNT=str(100 + variant))
+        home = home_partition(row["ID"], PARTITIONS)
+        self._receive(home if at_home else 1 - home, row, (row["ID"], row["PAYMENT_AMOUNT"]))
 
     @rule()
     def arrive_in_doubt(self) -> None:
@@ -196,6 +202,14 @@ class Pipeline(RuleBasedStateMachine):
         )
         books.delivered(batch.first_offset, batch.next_offset)
         member.in_hand.append(batch)
+
+    @rule(choice=st.randoms(use_true_random=False), size=st.integers(1, 4))
+    def work(self, choice: Any, size: int) -> None:
+        """A member takes one fetch of every partition of its own, and settles them."""
+        member = choice.choice(self._members)
+        for partition in sorted(member.books):
+            self._fetch(member, partition, size)
+        self._settle(member)
 
     @rule(choice=st.randoms(use_true_random=False))
     def settle(self, choice: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sinks import client as clickhouse_client
 from sinks.writer import Writer
 from streams.store import Abandoned, Always, Store
-from streams.suspects import DEATHS, Suspects
+from streams.suspects import CHUNK_ROWS, DEATHS, Suspects
 from streams.worker import Worker
 from tests.conftest import ClickHouse
 from tests.streams.conftest import StartWorker
@@ -22,7 +22,7 @@ COUNT = "SELECT count() FROM ledger"
 def test_a_row_that_kills_the_worker_is_quarantined_unread(
     start_worker: StartWorker, sender: Sender, clickhouse: ClickHouse
 ) -> None:
-    """Two deaths: row by row; two deaths at the row: `killed_worker`. The rows around it are stored."""
+    """Two deaths with the batch: chunks; two with the chunk: rows; two with the row: `killed_worker`."""
     organization = sender.organization()
     rows = [payment(number) for number in range(40)]
     rows[17] = payment(17, NOTES="deadly-row")
@@ -89,7 +89,40 @@ async def test_rebalances_are_no_deaths(clickhouse: ClickHouse) -> None:
             _lease_of=lambda _batches, line=line: Revoked(line),
         )
         worker._alive_after = partial(Worker._alive_after, worker)
-        await Worker._row_by_row(worker, line, suspects, batch)  # type: ignore[arg-type]
+        await Worker._in_pieces(worker, line, suspects, batch)  # type: ignore[arg-type]
     assert clickhouse.rows("SELECT DISTINCT kind FROM attempts ORDER BY kind") == [
-        ("batch",), ("done",), ("row",),
+        ("batch",), ("chunk",), ("chunk_done",),
     ]  # fmt: skip
+
+
+def test_only_what_nobody_survived_is_taken_apart(clickhouse: ClickHouse) -> None:
+    """Chunks at the same offsets for everybody; rows only of the chunk that processes died with."""
+    clients = clickhouse_client.factory(clickhouse.url, database=clickhouse.database)
+    store = Store(clients, Writer(clients, clickhouse.database), "payments")
+    first, last = CHUNK_ROWS - 100, 3 * CHUNK_ROWS
+    batch = batch_of([record(offset, b"{}", []) for offset in range(first, last)], "payments", 0)
+
+    def taken() -> list[tuple[str, int]]:
+        """Pieces up to the second chunk, in which the process dies."""
+        suspects = Suspects(store, "payments", 0, "w")
+        suspects.restore(clients(), 0, first)
+        if not suspects.begin(batch, Always()):
+            return []
+        found = []
+        for piece in suspects.pieces(batch, Always()):
+            found.append((piece.kind, piece.at))
+            if piece.batch.records[-1].offset >= CHUNK_ROWS + 7:
+                return found
+            suspects.survived(piece, Always())
+        return found
+
+    chunks = [("chunk", 0), ("chunk", CHUNK_ROWS)]
+    assert [taken() for _ in range(4)] == [[], [], chunks, chunks]
+    rows = [("chunk", 0), *(("row", offset) for offset in range(CHUNK_ROWS, CHUNK_ROWS + 8))]
+    assert [taken() for _ in range(2)] == [rows, rows]
+    suspects = Suspects(store, "payments", 0, "w")
+    suspects.restore(clients(), 0, first)
+    assert suspects.condemned == {CHUNK_ROWS + 7}
+    suspects.begin(batch, Always())
+    kinds = [piece.kind for piece in suspects.pieces(batch, Always())]
+    assert kinds == ["chunk", *["row"] * CHUNK_ROWS, "chunk"]

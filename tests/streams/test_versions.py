@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.conflicts import DEFAULT_RULE
+from sinks.rulings import LatestDecision
 from streams.versions import Identity, Version
 
 
@@ -25,7 +26,7 @@ def paid(status: str, **more: Any) -> dict[str, Any]:
 def identity(*versions: dict[str, Any], decision: tuple[list[int], list[int]] | None = None) -> Identity:
     """An identity whose versions have the contents 1, 2, 3 …"""
     found = [Version(n, 100 + n, given) for n, given in enumerate(versions, 1)]
-    return Identity(found, {99}, decision)
+    return Identity(found, {99}, LatestDecision(*decision, 1000) if decision else None)
 
 
 def test_a_content_is_known_as_a_version_or_as_another_spelling() -> None:
@@ -50,6 +51,8 @@ def test_what_one_side_left_out_is_no_difference() -> None:
         (2, ([2], [1, 2]), [2], False),
         (3, ([2], [1, 2]), [2], True),
         (2, ([1, 2], [1, 2]), [1, 2], False),
+        (2, ([], []), [1], True),
+        (2, ([77], [1, 2]), [1], False),
     ],
 )
 def test_a_case_is_open_until_a_decision_knows_every_version(
@@ -58,6 +61,16 @@ def test_a_case_is_open_until_a_decision_knows_every_version(
     """The first version counts until somebody decides; a version that came later reopens the case."""
     found = identity(*[fields()] * versions, decision=decision)
     assert (found.in_force, found.open) == (in_force, is_open)
+
+
+@pytest.mark.parametrize(("now_ms", "decided_ms"), [(5000, 5000), (1000, 1001), (7, 1001)])
+def test_a_ruling_is_later_than_the_decision_before_it(now_ms: int, decided_ms: int) -> None:
+    """Even within one millisecond, or by a slow clock: the latest decision is always the last one made."""
+    found = identity(paid("paid"), decision=([1], [1]))
+    ruling = found.rule(DEFAULT_RULE, 2, paid("void"))
+    assert ruling is not None
+    assert found.decide(ruling, now_ms) == decided_ms
+    assert found.decision == ([2], [1, 2], decided_ms)
 
 
 def test_a_change_of_status_takes_the_new_version() -> None:

@@ -1,0 +1,1 @@
+"""Refused rows over HTTP: list, count, export, open, correct, replay, discard."""

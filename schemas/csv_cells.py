@@ -1,0 +1,33 @@
+"""What a spreadsheet would run as a formula, made harmless before a text leaves as a CSV cell.
+
+A cell that begins with `=`, `+`, `-` or `@` is a formula to Excel, LibreOffice and Google Sheets, and a
+sender chooses what is in a row (OWASP, "CSV Injection"). Excel also cuts a line at the list separator of
+its own country, so that `a;=cmd` can become two cells: the text after each separator is looked at as well.
+A plain number, such as `-5.00` or the second half of `1.3,-30.14`, is none and stays as it is.
+"""
+
+import re
+
+# Full-width forms count as formulas in East Asian versions of Excel.
+_OPENS = "[=+\\-@\uff1d\uff0b\uff0d\uff20]"
+# What stands between a separator and the first character that a spreadsheet looks at; a separator itself
+# is left out, because what follows it is looked at anyway.
+_SKIPPED = '(?:(?![\\t\\r\\n])[\\s\\x00-\\x1f\\x7f\\u00ad\\u200b-\\u200f\\u2060\\ufeff"])'
+_SEPARATED = f"(?:^|(?<=[,;|\\t\\r\\n]))(?P<skipped>{_SKIPPED}*+)"
+_NUMBER = r"(?![+\-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+\-]?\d++)?[ ]*+(?:[,;|\t\r\n]|\Z))"
+_FORMULA = re.compile(f"{_SEPARATED}(?=(?:'+{_OPENS}|{_NUMBER}{_OPENS}))")
+_MARKED = re.compile(f"{_SEPARATED}'(?='*{_OPENS})")
+
+
+def harmless(text: str) -> str:
+    """The text for a CSV cell: an apostrophe before whatever a spreadsheet would take for a formula.
+
+    Every cell that leaves the system as CSV goes through this, header cells and reasons too. Quoting is
+    the CSV writer's work and no defence: a spreadsheet takes the quotes off first.
+    """
+    return _FORMULA.sub(r"\g<skipped>'", text)
+
+
+def as_sent(cell: str) -> str:
+    """The text that `harmless` was given: what a corrected file is read with, so that no mark is ingested."""
+    return _MARKED.sub(r"\g<skipped>", cell)

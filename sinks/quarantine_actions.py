@@ -1,0 +1,148 @@
+"""What was done about refused rows: written before the deed, so that two who want the same row see it.
+
+A replay by a person and one by the sweep exclude each other like this: each writes that it means to act
+(`claimed`, `requeued`), waits until that is stored, and only then looks what others have written. Whoever
+writes second sees the first one; the sweep gives way to a person, and a person to a sweep that was first.
+Between people a row of SQL decides before any of this (`api/quarantine/claims.py`).
+
+Everything here may raise the driver's exceptions; `errors.classify` sorts them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+
+from sinks.chunks import chunks
+from sinks.quarantine import Place
+from sinks.tables import batch_of_rows
+
+TABLE: Final = "quarantine_actions"
+CLAIM_S: Final = 180.0
+"""From this age (seconds) on an intention may be somebody's who died before he acted."""
+ACT_WITHIN_S: Final = 60.0
+"""Nobody publishes later than this after he wrote his intention; a record that is under way then arrives
+or is given up long before `CLAIM_S`."""
+SWEEP: Final = "sweep"
+_CONSISTENT: Final = {"select_sequential_consistency": 1}
+
+
+class Action(StrEnum):
+    """What is written about a row."""
+
+    CLAIMED = "claimed"
+    WITHDRAWN = "withdrawn"
+    DISCARDED = "discarded"
+    REQUEUED = "requeued"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a refused row stands.
+
+    Attributes:
+        replayed: a record that replays it has an outcome.
+        latest: a person's latest action, None without one.
+        requeued_age_s: seconds since the sweep last meant to replay it, None if it never did.
+    """
+
+    replayed: bool = False
+    latest: Action | None = None
+    requeued_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A refused row's place in a chain: which row it replays, and whether its own replay changed it."""
+
+    replay_of: int | None
+    changed: bool
+
+
+def action_batch(
+    rows: Iterable[tuple[str, Place]],
+    action: Action,
+    done_by: str,
+    *,
+    claim_id: str = "",
+    changed: bool = False,
+    reason: str = "",
+) -> pa.RecordBatch:
+    """The rows of `quarantine_actions` for refused rows, each given as organisation and place."""
+    same = {"claim_id": claim_id, "done_by": done_by, "changed": changed, "reason": reason}
+    return batch_of_rows(
+        TABLE,
+        [
+            {"topic": topic, "position": at, "organization_id": owner, "action": action.value, **same}
+            for owner, (topic, at) in rows
+        ],
+    )
+
+
+def standings(client: Client, rows: Iterable[tuple[str, Place]]) -> dict[Place, Standing]:
+    """Where rows stand now; every row that is asked for is in the answer."""
+    owners = {place: owner for owner, place in rows}
+    found: dict[Place, Standing] = {}
+    for topic in sorted({topic for topic, _ in owners}):
+        for positions in chunks(at for known, at in owners if known == topic):
+            asked = {"topic": topic, "positions": positions}
+            replayed = _replayed(client, asked)
+            actions = _actions(client, asked)
+            for at in positions:
+                latest, age = actions.get(at, (None, None))
+                was = (owners[topic, at], at) in replayed
+                found[topic, at] = Standing(was, latest, age)
+    return found
+
+
+def sent(client: Client, topic: str, positions: Sequence[int]) -> dict[int, Sent]:
+    """How these refused rows were sent; positions without a row are left out."""
+    found: dict[int, Sent] = {}
+    for wanted in chunks(sorted(set(positions))):
+        rows = client.query(
+            "SELECT position, any(q.replay_of), any(a.changed) FROM quarantine_rows AS q LEFT JOIN"
+            " (SELECT position, argMax(changed, stored_at) AS changed FROM quarantine_actions"
+            " WHERE topic = {topic:String} AND position IN {positions:Array(UInt64)}"
+            " AND action IN ('claimed', 'requeued') GROUP BY position) AS a ON a.position = q.position"
+            " WHERE q.topic = {topic:String} AND q.position IN {positions:Array(UInt64)} GROUP BY position",
+            parameters={"topic": topic, "positions": wanted},
+        ).result_rows
+        found.update({row[0]: Sent(row[1], bool(row[2])) for row in rows})
+    return found
+
+
+def history(client: Client, topic: str, position: int) -> list[dict[str, Any]]:
+    """All actions on a row, oldest first: action, done_by, reason, changed, stored_at."""
+    found = client.query(
+        "SELECT action, done_by, reason, changed, stored_at FROM quarantine_actions"
+        " WHERE topic = {topic:String} AND position = {position:UInt64} ORDER BY stored_at",
+        parameters={"topic": topic, "position": position},
+    )
+    return list(found.named_results())
+
+
+def _replayed(client: Client, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Organisation and position of the rows that a ledger row names in `replay_of`."""
+    rows = client.query(
+        "SELECT DISTINCT organization_id, assumeNotNull(replay_of) FROM ledger_rows"
+        " WHERE topic = {topic:String} AND replay_of IN {positions:Array(UInt64)}",
+        parameters=dict(asked),
+        settings=_CONSISTENT,
+    ).result_rows
+    return {(row[0], row[1]) for row in rows}
+
+
+def _actions(client: Client, asked: Mapping[str, Any]) -> dict[int, tuple[Action | None, float | None]]:
+    """Position → a person's latest action, and the age of the sweep's latest."""
+    rows = client.query(
+        "SELECT position, argMaxIf(action, stored_at, action != 'requeued'), countIf(action = 'requeued'),"
+        " dateDiff('millisecond', maxIf(stored_at, action = 'requeued'), now64(6)) / 1000"
+        " FROM quarantine_actions WHERE topic = {topic:String} AND position IN {positions:Array(UInt64)}"
+        " GROUP BY position",
+        parameters=dict(asked),
+        settings=_CONSISTENT,
+    ).result_rows
+    return {row[0]: (Action(row[1]) if row[1] else None, float(row[3]) if row[2] else None) for row in rows}

@@ -1,0 +1,359 @@
+"""Conflicts: listed, compared field by field, decided one by one and in bulk, undone, audited."""
+
+import asyncio
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from api_helpers import Api, assert_problem
+from judged import EPOCH, connect_meter, judged
+
+from api.store import Store
+from sinks.client import connect
+from sinks.rulings import latest_decisions
+from tests.conftest import ClickHouse
+from tests.streams.world import ORG
+from tests.support.workers import payment, read
+
+
+async def cases(api: Api, **filters: Any) -> list[dict[str, Any]]:
+    """The cases that the list tells."""
+    answer = await api.http.get("/v1/conflicts", params=filters)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
+
+
+def path_of(case: Mapping[str, Any]) -> str:
+    """The address of a case."""
+    return f"/v1/conflicts/{case['record_type']}/{case['identity']}"
+
+
+async def decide(api: Api, case: Mapping[str, Any], decision: str, **more: Any) -> dict[str, Any]:
+    """Decide a case; the case after it."""
+    answer = await api.http.post(f"{path_of(case)}/decisions", json={"decision": decision, **more})
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def counting(case: Mapping[str, Any]) -> list[bool]:
+    """Which versions count."""
+    return [version["counting"] for version in case["versions"]]
+
+
+def amounts(clickhouse: ClickHouse) -> list[Any]:
+    """What analysts see as paid."""
+    return [row[0] for row in clickhouse.rows("SELECT payment_amount FROM payments ORDER BY 1")]
+
+
+async def test_cases_are_listed_by_what_is_asked(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """Organisation, dataset, type, id, field, decision, open or not; page by page, each case once."""
+    for number in range(3):
+        await judged(clickhouse, payment(number), payment(number, PAYMENT_AMOUNT="1"))
+    await judged(clickhouse, payment(9, STATUS="paid"), payment(9, STATUS="void"), dataset_id="ds_1")
+    await judged(clickhouse, read("D1", 1), read("D1", 1, value=13), kind="reads")
+    for filters, count in [
+        ({"organization_id": ORG}, 5), ({"organization_id": "org_x"}, 0), ({"dataset_id": "ds_1"}, 1),
+        ({"record_type": "read"}, 1), ({"record_type": "payment"}, 4), ({"record_id": "P1"}, 1),
+        ({"field": "PAYMENT_AMOUNT"}, 3), ({"field": "STATUS"}, 1), ({"field": "value"}, 1),
+        ({"open": True}, 4), ({"open": False}, 1), ({"decision": "take_new"}, 1), ({"decision": "undo"}, 0),
+    ]:  # fmt: skip
+        assert len(await cases(whole_api, **filters)) == count, filters
+    seen: list[str] = []
+    params: dict[str, Any] = {"limit": 2}
+    while True:
+        page = (await whole_api.http.get("/v1/conflicts", params=params)).json()
+        seen += [case["identity"] for case in page["items"]]
+        if page["next"] is None:
+            break
+        params["cursor"] = page["next"]
+    assert len(seen) == len(set(seen)) == 5
+    for cursor in ("x", "W10", "WyJhIiwgImIiLCAtMV0"):
+        answer = await whole_api.http.get("/v1/conflicts", params={"cursor": cursor})
+        assert_problem(answer, 400, "bad_cursor")
+
+
+async def test_a_case_tells_versions_differences_and_decisions(
+    whole_api: Api, clickhouse: ClickHouse
+) -> None:
+    """Values side by side for what both supplied; of personal fields not even the pseudonyms."""
+    first = payment(
+        1, NOTES="call Amina", STATUS="paid", LATITUDE="1.23456", custom={"Agent phone": "+1", "a": "x"}
+    )
+    second = payment(
+        1, NOTES="call Bello", STATUS=None, PAYMENT_AMOUNT="5000.25", CUSTOMER_NAME="Other",
+        LATITUDE="7.00049", custom={"Agent phone": "+2", "a": "y"}, TIMESTAMP="2026-05-16T14:16:02",
+    )  # fmt: skip
+    await judged(clickhouse, first, second, source_ref="s3://b/f.csv@1", line="7")
+    case = (await whole_api.http.get(path_of((await cases(whole_api))[0]))).json()
+    values = {d["field"]: [v["value"] for v in d["values"]] for d in case["differences"]}
+    assert values == {
+        "TIMESTAMP": ["2026-05-16T14:16:01.000Z", "2026-05-16T14:16:02.000Z"],
+        "PAYMENT_AMOUNT": ["5000", "5000.25"],
+        "LATITUDE": ["1.235", "7.000"],
+        "custom.a": ["x", "y"],
+    }
+    assert "NOTES" in case["differing_fields"]
+    assert [v["fields"].get("STATUS") for v in case["versions"]] == ["paid", None]
+    assert [v["fields"]["PAYMENT_CURRENCY"] for v in case["versions"]] == ["NGN", "NGN"]
+    assert (case["versions"][0]["source_ref"], case["versions"][0]["line"]) == ("s3://b/f.csv@1", 7)
+    for secret in ("Amina", "Bello", "Secret Name", "+1", "+2", "1.23456"):
+        assert secret not in str(case)
+    assert (case["open"], case["decisions"]) == (True, [])
+    identity = int(case["identity"]) ^ 1
+    assert_problem(await whole_api.http.get(f"/v1/conflicts/payment/{identity}"), 404, "not_found")
+    assert_problem(await whole_api.http.get(f"/v1/conflicts/read/{case['identity']}"), 404, "not_found")
+    assert_problem(await whole_api.http.get(f"/v1/conflicts/payment/{1 << 64}"), 422, "invalid")
+
+
+async def test_the_views_follow_a_decision(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """Totals of payments, verification and conflicts are those of what was decided last."""
+    await asyncio.to_thread(connect_meter, clickhouse, "M1")
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    case = (await cases(whole_api))[0]
+
+    def totals() -> list[Any]:
+        rows = clickhouse.rows("SELECT payments, totals FROM verification WHERE connection_id = 'con_1'")
+        return list(rows[0])
+
+    for decision, paid, count in [
+        ("take_new", 70, 1), ("count_both", 5070, 2), ("keep_first", 5000, 1), ("undo", 5070, 2),
+        ("undo", 70, 1), ("undo", 5000, 1),
+    ]:  # fmt: skip
+        case = await decide(whole_api, case, decision)
+        assert await asyncio.to_thread(totals) == [count, {"NGN": Decimal(paid)}], decision
+        assert sum(await asyncio.to_thread(amounts, clickhouse)) == paid
+        assert sum(counting(case)) == count
+    assert case["open"] is True
+    answer = await whole_api.http.post(f"{path_of(case)}/decisions", json={"decision": "undo"})
+    assert_problem(answer, 409, "nothing_to_undo")
+    made = case["decisions"]
+    assert [d["decision"] for d in made] == ["take_new", "count_both", "keep_first", *["undo"] * 3]
+    assert len({d["decided_at"] for d in made}) == len(made)
+    assert {d["decided_by"][:4] for d in made} == {"usr_"}
+    assert clickhouse.value("SELECT count() FROM decisions") == 6
+
+
+async def test_an_undo_restores_what_was_decided_before(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """Also the rule's own decision, with what it knew; and the worker goes on from there."""
+    await judged(clickhouse, payment(1, STATUS="paid"), payment(1, STATUS="void"))
+    case = (await cases(whole_api))[0]
+    assert (case["decided_by"], case["open"], counting(case)) == ("rule", False, [False, True])
+    case = await decide(whole_api, case, "keep_first")
+    case = await decide(whole_api, case, "undo")
+    assert (case["decision"], case["open"], counting(case)) == ("undo", False, [False, True])
+    await judged(clickhouse, payment(1, STATUS="settled"))
+    case = (await cases(whole_api))[0]
+    assert (case["decided_by"], case["open"], counting(case)) == ("rule", False, [False, False, True])
+    for _ in range(2):
+        case = await decide(whole_api, case, "undo")
+    assert (case["open"], counting(case)) == (True, [True, False, False])
+    identity = int(case["identity"])
+    found = await asyncio.to_thread(latest_decisions, clickhouse.client, [identity])
+    assert found[identity][:2] == ([], [])
+    await judged(clickhouse, payment(1, STATUS="late"))
+    assert [c["open"] for c in await cases(whole_api)] == [True]
+    assert clickhouse.rows("SELECT status FROM payments") == [("paid",)]
+
+
+async def test_a_new_version_reopens_a_decided_case(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """Who has not seen it cannot decide about it; what was decided counts until somebody does."""
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    case = (await cases(whole_api))[0]
+    seen = [version["content_hash"] for version in case["versions"]]
+    assert (await decide(whole_api, case, "take_new", known=seen))["open"] is False
+    await judged(clickhouse, payment(1, PAYMENT_AMOUNT="90"))
+    case = (await cases(whole_api, open=True))[0]
+    assert counting(case) == [False, True, False]
+    body = {"decision": "keep_first", "known": seen}
+    answer = await whole_api.http.post(f"{path_of(case)}/decisions", json=body)
+    assert_problem(answer, 409, "versions_changed")
+    seen = [version["content_hash"] for version in case["versions"]]
+    case = await decide(whole_api, case, "take_new", known=seen[::-1], selected=[seen[2]])
+    assert (case["open"], counting(case)) == (False, [False, False, True])
+    case = await decide(whole_api, case, "count_both", selected=[seen[2], seen[0]])
+    assert counting(case) == [True, False, True]
+    assert await asyncio.to_thread(amounts, clickhouse) == [90, 5000]
+
+
+@pytest.mark.parametrize(
+    ("decision", "selected"),
+    [
+        ("keep_first", ["1"]), ("take_new", ["1"]), ("take_new", []), ("count_both", [0]),
+        ("undo", [0]), ("take_new", [0, 1]),
+    ],
+)  # fmt: skip
+async def test_versions_must_fit_the_decision(
+    whole_api: Api, clickhouse: ClickHouse, decision: str, selected: list[Any]
+) -> None:
+    """Unknown ones, too many, too few, or any where none belong: an error, and nothing is stored."""
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    case = (await cases(whole_api))[0]
+    hashes = [version["content_hash"] for version in case["versions"]]
+    given = [hashes[item] if isinstance(item, int) else item for item in selected]
+    answer = await whole_api.http.post(
+        f"{path_of(case)}/decisions", json={"decision": decision, "selected": given}
+    )
+    problem = assert_problem(answer, 422, "invalid")
+    assert problem["errors"][0]["field"] == "selected"
+    assert clickhouse.value("SELECT count() FROM decisions") == 0
+
+
+async def test_a_repeated_request_decides_once(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """The same id with the same decision is one decision, also for an undo; with another one a conflict."""
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    case = (await cases(whole_api))[0]
+    for _ in range(2):
+        await decide(whole_api, case, "count_both", decision_id="mine-1")
+    await decide(whole_api, case, "take_new", decision_id="mine-2")
+    for _ in range(2):
+        case = await decide(whole_api, case, "undo", decision_id="mine-3")
+    assert counting(case) == [True, True]
+    assert [d["decision_id"] for d in case["decisions"]] == ["mine-1", "mine-2", "mine-3"]
+    body = {"decision": "keep_first", "decision_id": "mine-1"}
+    answer = await whole_api.http.post(f"{path_of(case)}/decisions", json=body)
+    assert_problem(answer, 409, "decision_id_taken")
+    twins = [decide(whole_api, case, "keep_first", decision_id="mine-4") for _ in range(4)]
+    await asyncio.gather(*twins)
+    assert len((await decide(whole_api, case, "keep_first", decision_id="mine-4"))["decisions"]) == 4
+    answer = await whole_api.http.post(f"{path_of(case)}/decisions", json={**body, "decision_id": "rule:1"})
+    assert_problem(answer, 422, "invalid")
+
+
+async def test_decisions_follow_each_other_even_in_one_millisecond(
+    whole_api: Api, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that stands still the last decision is still the latest one."""
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    case = (await cases(whole_api))[0]
+    monkeypatch.setattr("api.conflicts.service.now_ms", lambda: EPOCH)
+    for decision, count in [("count_both", 2), ("keep_first", 1), ("count_both", 2), ("take_new", 1)]:
+        case = await decide(whole_api, case, decision)
+        assert sum(counting(case)) == count
+    told = [made["decided_at"] for made in case["decisions"]]
+    assert told == [f"2026-01-01T00:00:00.00{n}Z" for n in range(4)]
+
+
+async def test_cases_of_reads_are_decided_too(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """Energy follows what is decided."""
+    rows = [read("D1", 1), read("D1", 1, value=20), read("D1", 2)]
+    await judged(clickhouse, *rows, kind="reads")
+    case = (await cases(whole_api, record_type="read"))[0]
+    case = (await whole_api.http.get(path_of(case))).json()
+    assert [d["field"] for d in case["differences"]] == ["value"]
+    values = [v["value"] for v in case["differences"][0]["values"]]
+    assert values == ["12500 Wh (12.5 kWh as sent)", "20000 Wh (20 kWh as sent)"]
+    for decision, energy in [("take_new", 32500), ("undo", 25000), ("count_both", 45000)]:
+        await decide(whole_api, case, decision)
+        assert clickhouse.value("SELECT sum(energy_wh) FROM reads") == energy
+
+
+async def bulk(api: Api, decision: str, **body: Any) -> dict[str, Any]:
+    """Decide in bulk."""
+    answer = await api.http.post("/v1/conflicts/decisions", json={"decision": decision, **body})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_a_rule_decides_many_cases_page_by_page(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """A filter names the cases: dry first, then in pages; what it was is recorded, and undone as one."""
+    for number in range(5):
+        await judged(clickhouse, payment(number, METER_ID="M1"), payment(number, METER_ID="M2"))
+    await judged(clickhouse, payment(7), payment(7, PAYMENT_AMOUNT="1", METER_ID="M2"))
+    mine = {"organization_id": ORG, "only_fields": ["METER_ID", "STATUS"]}
+    dry = await bulk(whole_api, "take_new", filter=mine, dry_run=True)
+    assert (len(dry["decided"]), dry["next"], dry["dry_run"]) == (5, None, True)
+    assert clickhouse.value("SELECT count() FROM decisions") == 0
+    sizes, cursor = [], None
+    while True:
+        asked = {"filter": mine, "limit": 2, "decision_id": "batch-1", "cursor": cursor}
+        found = await bulk(whole_api, "take_new", **asked)
+        sizes.append(len(found["decided"]))
+        cursor = found["next"]
+        if cursor is None:
+            break
+    assert sizes == [2, 2, 1]
+    assert len(await cases(whole_api, open=True)) == 1
+    assert clickhouse.rows("SELECT DISTINCT meter_id FROM payments WHERE id != 'P7'") == [("M2",)]
+    case = (await whole_api.http.get(path_of((await cases(whole_api, record_id="P1"))[0]))).json()
+    assert (
+        case["decisions"][0]["rule"] == f'{{"organization_id":"{ORG}","only_fields":["METER_ID","STATUS"]}}'
+    )
+    again = await bulk(whole_api, "take_new", filter=mine, decision_id="batch-1")
+    assert again["decided"] == []
+    undone = await bulk(whole_api, "undo", filter={"organization_id": ORG, "decision_id": "batch-1"})
+    assert len(undone["decided"]) == 5
+    assert len(await cases(whole_api, open=True)) == 6
+
+
+async def test_a_filter_looks_at_the_newest_versions_type(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """And at the dataset; closed cases are left alone unless they are asked for."""
+    await judged(clickhouse, payment(1), payment(1, TRANSACTION_TYPE="DISCOUNT"), dataset_id="ds_1")
+    await judged(clickhouse, payment(2), payment(2, TRANSACTION_TYPE="ENERGY_CREDIT"))
+    await judged(clickhouse, payment(3), payment(3, TRANSACTION_TYPE="REVERSAL"))
+    for given, count in [
+        ({"transaction_type": "DISCOUNT"}, 1), ({"transaction_type": "FULL_PAYMENT"}, 0),
+        ({"transaction_type": "REVERSAL"}, 0), ({"transaction_type": "REVERSAL", "open": False}, 1),
+        ({"dataset_id": "ds_1"}, 1), ({"record_type": "read"}, 0), ({}, 2),
+    ]:  # fmt: skip
+        found = await bulk(whole_api, "count_both", filter={"organization_id": ORG, **given}, dry_run=True)
+        assert len(found["decided"]) == count, given
+
+
+async def test_a_list_of_cases_is_decided_but_for_those_that_changed(
+    whole_api: Api, clickhouse: ClickHouse
+) -> None:
+    """Each case stands for itself: what cannot be decided is named with its reason."""
+    for number in range(3):
+        await judged(clickhouse, payment(number), payment(number, PAYMENT_AMOUNT="1"))
+    found = await cases(whole_api)
+    named = [{"record_type": "payment", "identity": case["identity"]} for case in found]
+    named[1]["known"] = [found[1]["versions"][0]["content_hash"]]
+    named += [{"record_type": "read", "identity": found[0]["identity"]}, named[0]]
+    for already in (False, True):
+        out = await bulk(whole_api, "keep_first", cases=named, decision_id="batch-1")
+        told = {True: "already", False: "decided"}[already]
+        assert [case["identity"] for case in out[told]] == [found[0]["identity"], found[2]["identity"]]
+        skipped = {(case["record_type"], case["code"]) for case in out["skipped"]}
+        assert skipped == {("payment", "versions_changed"), ("read", "not_found")}
+    assert clickhouse.value("SELECT count() FROM decisions") == 2
+    for body in ({}, {"filter": {"organization_id": ORG}, "cases": named}, {"filter": {}}, {"cases": []}):
+        answer = await whole_api.http.post("/v1/conflicts/decisions", json={"decision": "keep_first", **body})
+        assert_problem(answer, 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/conflicts", None),
+        ("GET", "/v1/conflicts/payment/1", None),
+        ("POST", "/v1/conflicts/payment/1/decisions", {"decision": "undo"}),
+        ("POST", "/v1/conflicts/decisions", {"decision": "undo", "filter": {"organization_id": "o"}}),
+    ],
+)
+async def test_without_clickhouse_nothing_is_decided(api: Api, method: str, path: str, body: Any) -> None:
+    """503 with Retry-After; without a token 401."""
+    answer = await api.http.request(method, path, json=body)
+    assert_problem(answer, 503, "store_away")
+    assert int(answer.headers["retry-after"]) > 0
+    answer = await api.http.request(method, path, json=body, headers={"Authorization": "Bearer x"})
+    assert_problem(answer, 401, "bad_token")
+
+
+async def test_a_decision_that_is_not_stored_is_a_503(
+    whole_api: Api, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ClickHouse goes away between the question and the insert: try again, under the same id."""
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    case = (await cases(whole_api))[0]
+    away = Store(lambda: connect(clickhouse.url, database="default"))  # which has no such table
+    monkeypatch.setattr(whole_api.running.store, "append", away.append, raising=False)
+    body = {"decision": "take_new", "decision_id": "mine-1"}
+    answer = await whole_api.http.post(f"{path_of(case)}/decisions", json=body)
+    assert_problem(answer, 503, "store_away")
+    monkeypatch.undo()
+    again = await decide(whole_api, case, **body)
+    assert [made["decision_id"] for made in again["decisions"]] == ["mine-1"]
