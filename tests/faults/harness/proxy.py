@@ -39,7 +39,7 @@ class Proxy:
     def close(self) -> None:
         """Break everything and end the thread."""
         self.cut()
-        self._loop.call_soon_threadsafe(self._server.close)
+        self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -49,6 +49,13 @@ class Proxy:
     async def _break_all(self) -> None:
         for writer in list(self._open):
             writer.transport.abort()
+
+    async def _end(self) -> None:
+        self._server.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
