@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from email.parser import BytesParser
@@ -19,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from sunledger.embedded.chserver import compression, reply, request, statement
+from sunledger.embedded.chserver import compression, infile, reply, request, statement
 from sunledger.embedded.chserver.body import Body
 from sunledger.embedded.chserver.errors import READONLY, ClickHouseError
 from sunledger.embedded.chserver.pool import Pool, Session
@@ -27,7 +26,6 @@ from sunledger.embedded.chserver.request import Query
 
 logger = logging.getLogger(__name__)
 
-_TIMEOUT_EXCEEDED = 159
 # Up to here a result is held back, so that a late error still gets its status code.
 _HELD_BYTES = 4 * 1024 * 1024
 
@@ -36,7 +34,9 @@ class App:
     """An ASGI application; make it inside a running event loop."""
 
     def __init__(self, data_dir: Path, user: str, password: str) -> None:
+        infile.clear(data_dir)
         self._pool = Pool(data_dir)
+        self._data_dir = data_dir
         self._user = user
         self._password = password
 
@@ -99,30 +99,15 @@ class App:
 
     async def _insert(self, query: Query, insert: statement.Insert, first: bytes, body: Body) -> Response:
         settings = {"async_insert": "0", **_tagged(query)}
-        piece = first + await body.piece()
-        async with self._pool.session(insert=True) as session:
-            began = time.monotonic()
-            # One trip to the thread begins the insert and, for all but very large bodies, ends it too.
-            whole = body.is_at_end
-            inserter, result = await self._pool.run(
-                _begin_insert, session, query, settings, insert, piece, whole
-            )
-            try:
-                if result is None:
-                    async for chunk in body.chunks():
-                        await self._pool.run(inserter.append, chunk)
-                    result = await self._pool.run(inserter.finish)
-            except BaseException:
-                # Also when the client goes away: rows of a cut body are never written.
-                await asyncio.shield(self._pool.run(inserter.close))
-                raise
-        _check_time(time.monotonic() - began, settings.get("max_execution_time", "0"))
-        summary = {
-            "written_rows": str(result.rows_written),
-            "written_bytes": str(result.bytes_written),
-            "elapsed_ns": str(int(result.elapsed * 1e9)),
-        }
-        return Response(b"", headers=reply.headers(query, totals=summary))
+        # rows of a body that is cut off never get as far as the engine
+        with infile.written(self._data_dir) as file:
+            file.write(first)
+            async for piece in body.chunks():
+                file.write(piece)
+            file.flush()
+            async with self._pool.session(insert=True) as session:
+                result = await self._pool.run(_insert_file, session, query, settings, insert, file.name)
+        return Response(b"", headers=reply.headers(query, totals=reply.summary(result)))
 
     async def _query(self, http: Request, query: Query, word: str) -> Response:
         with_result = statement.has_result(word)
@@ -219,35 +204,11 @@ def _fetch(stream: Any) -> list[Any]:
     return batch
 
 
-def _check_time(elapsed_s: float, limit: str) -> None:
-    """Raise for an insert that took longer than it may.
-
-    chDB ends such an insert without a word, with some of its rows stored, or none: an answer that says
-    "stored" would lose them. Whoever sends the same rows again loses and doubles nothing.
-    """
-    limit_s = float(limit)
-    if 0 < limit_s <= elapsed_s:
-        text = f"Timeout exceeded: elapsed {elapsed_s:.3f} seconds, maximum: {limit_s}"
-        raise ClickHouseError.make(_TIMEOUT_EXCEEDED, "TIMEOUT_EXCEEDED", text)
-
-
-def _begin_insert(
-    session: Session,
-    query: Query,
-    settings: dict[str, str],
-    insert: statement.Insert,
-    data: bytes,
-    whole: bool,
-) -> tuple[Any, Any]:
+def _insert_file(
+    session: Session, query: Query, settings: dict[str, str], insert: statement.Insert, path: str
+) -> Any:
     session.enter(query.database, settings)
-    inserter = session.connection.send_insert(insert.sql, insert.format)
-    try:
-        if data:
-            inserter.append(data)
-        return inserter, inserter.finish() if whole else None
-    except BaseException:
-        inserter.close()
-        raise
+    return session.connection.query(insert.from_file(path))
 
 
 def _compress(encoding: str, data: bytes) -> bytes:

@@ -45,6 +45,15 @@ class Insert:
     sql: str
     format: str
     data_start: int
+    settings_at: int | None = None
+    """Where in `sql` its SETTINGS clause begins, in characters."""
+
+    def from_file(self, path: str) -> str:
+        """The same insert with its rows in a file; the file comes before the settings."""
+        at = len(self.sql) if self.settings_at is None else self.settings_at
+        quoted = path.replace("\\", "\\\\").replace("'", "\\'")
+        source = f"FROM INFILE '{quoted}' COMPRESSION 'none'"
+        return f"{self.sql[:at]} {source} {self.sql[at:]} FORMAT {self.format}"
 
 
 def keyword(text: bytes) -> str:
@@ -82,6 +91,7 @@ def parse_insert(text: bytes) -> Insert | None:
     """
     position, depth = 0, 0
     previous = b""
+    settings_at: int | None = None
     while position < len(text):
         position = _skip(text, position)
         found = _TOKEN.match(text, position)
@@ -96,9 +106,11 @@ def parse_insert(text: bytes) -> Insert | None:
         elif depth == 0 and previous != b".":
             word = token.upper()
             if word == b"VALUES":
-                return Insert(text[:start].decode(), "Values", position)
+                return Insert(text[:start].decode(), "Values", position, settings_at)
             if word == b"FORMAT":
-                return _with_format(text, start, position)
+                return _with_format(text, start, position, settings_at)
+            if word == b"SETTINGS":
+                settings_at = len(text[:start].decode())
             if word in (b"SELECT", b"WITH", b"INFILE", b"WATCH", b";"):
                 return None
         previous = token
@@ -131,7 +143,7 @@ def refusal(text: bytes) -> str | None:
     return None
 
 
-def _with_format(text: bytes, start: int, position: int) -> Insert | None:
+def _with_format(text: bytes, start: int, position: int, settings_at: int | None) -> Insert | None:
     name = _TOKEN.match(text, _skip(text, position))
     if name is None:
         return None
@@ -143,7 +155,7 @@ def _with_format(text: bytes, start: int, position: int) -> Insert | None:
         end += 1
     if text[end : end + 1] == b"\n":
         end += 1
-    return Insert(text[:start].decode(), name.group().decode(), end)
+    return Insert(text[:start].decode(), name.group().decode(), end, settings_at)
 
 
 def _skip(text: bytes, position: int) -> int:
