@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,10 @@ def _fill(disk: Path) -> Path:
 
 def test_a_full_disk_delays_and_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
     """Inserts fail for as long as there is no room; the rows wait in the topic and are stored once."""
-    with Stack(tmp_path / "data", parts=("kafka", "clickhouse")) as stack:
-        world = World(stack.endpoints, tmp_path)
+    with (
+        Stack(tmp_path / "data", parts=("kafka", "clickhouse")) as stack,
+        closing(World(stack.endpoints, tmp_path)) as world,
+    ):
         worker = world.start()
         organization = world.sender.organization()
         for device in DEVICES:
@@ -63,4 +66,3 @@ def test_a_full_disk_delays_and_loses_nothing(small_disk: Path, tmp_path: Path) 
             ballast.unlink()
             finish(world, feed)
         assert alive(worker), worker.child.tail(20)
-        world.close()
