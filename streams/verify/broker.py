@@ -103,11 +103,7 @@ class Broker:
             found = self._consumer.committed(asked, timeout=ANSWER_S)
         except KafkaException as exc:
             raise _away(exc) from None
-        return {
-            tp.partition: tp.offset
-            for tp in found
-            if tp.offset >= 0 and (tp.metadata or "").partition(":")[2] in ("", topic_id)
-        }
+        return {tp.partition: tp.offset for tp in found if tp.offset >= 0 and _is_about(topic_id, _note(tp))}
 
     def _log(self, topic: str, number: int) -> tuple[int, int]:
         try:
@@ -121,3 +117,17 @@ class Broker:
 
 def _away(exc: KafkaException) -> BrokerAway:
     return BrokerAway(f"the broker does not answer: {error_name(exc.args[0])}")
+
+
+def _note(committed: TopicPartition) -> str:
+    """The note of a commit. confluent-kafka reads on behind its end: what follows may be anything."""
+    try:
+        return committed.metadata or ""
+    except UnicodeDecodeError:
+        return ""
+
+
+def _is_about(topic_id: str, note: str) -> bool:
+    """Whether a commit is about this life of a topic; one without a note may be."""
+    log_id = note.partition(":")[2]
+    return not log_id or log_id.startswith(topic_id)

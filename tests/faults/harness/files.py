@@ -73,6 +73,10 @@ class Files:
         self._thread.join(DONE_S + 60)
         assert not self._thread.is_alive(), "a file is still in the bucket"
 
+    def close(self) -> None:
+        """End the connections to the bucket."""
+        self._s3.close()
+
     def _run(self) -> None:
         while not self._stopping.wait(self._random.uniform(0.1, 1.0)):
             rows = [self._row() for _ in range(self._random.randrange(1, self._rows))]

@@ -49,6 +49,7 @@ def run(seed: int, folder: Path, strikes: int | None = None, a_second: int = 600
         devices.finish()
         _drain(plant)
         received = check(plant, feed, organization, devices, files)
+        files.close()
     finally:
         plant.close()
     return Report(seed, done, received, time.monotonic() - began)
