@@ -9,6 +9,7 @@ from typing import Any, Final
 from clickhouse_connect.driver.client import Client
 
 from sinks.chunks import AT_ONCE, chunks
+from sinks.filters import chosen
 
 CaseKey = tuple[str, str, int]
 """Organisation, record type and identity: what cases are ordered by."""
@@ -52,11 +53,7 @@ def cases(
     Raises:
         ValueError: there is no such filter.
     """
-    wanted = {name: value for name, value in filters.items() if value is not None}
-    unknown = wanted.keys() - _FILTERS.keys()
-    if unknown:
-        raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
-    conditions = [_FILTERS[name] for name in wanted]
+    conditions, wanted = chosen(filters, _FILTERS)
     if after is not None:
         conditions.append(
             "(organization_id, record_type, identity)"

@@ -12,14 +12,14 @@ def epoch_for(client: Client, topic: str, topic_id: str) -> int:
     Raises:
         OverflowError: the topic was re-created more than 255 times.
     """
-    known = _epochs(client, topic)
+    known = topic_ids(client, topic)
     if topic_id not in known:
         client.command(
             "INSERT INTO topic_epochs (topic, topic_id, epoch)"
             " SELECT {topic:String}, {topic_id:String}, {epoch:UInt8}",
             parameters={"topic": topic, "topic_id": topic_id, "epoch": min(len(known), 255)},
         )
-        known = _epochs(client, topic)
+        known = topic_ids(client, topic)
     epoch = known.index(topic_id)
     if epoch > 255:
         raise OverflowError(f"topic {topic} was re-created more than 255 times")
@@ -28,11 +28,12 @@ def epoch_for(client: Client, topic: str, topic_id: str) -> int:
 
 def known_epoch(client: Client, topic: str, topic_id: str) -> int | None:
     """Epoch of a topic id that some worker has registered; None for one that none has seen."""
-    known = _epochs(client, topic)
+    known = topic_ids(client, topic)
     return known.index(topic_id) if topic_id in known else None
 
 
-def _epochs(client: Client, topic: str) -> list[str]:
+def topic_ids(client: Client, topic: str) -> list[str]:
+    """Ids of a topic in the order in which they were first seen: the place in it is the epoch."""
     rows = client.query(
         "SELECT topic_id FROM topic_epochs WHERE topic = {topic:String}"
         " GROUP BY topic_id ORDER BY min(first_seen), topic_id",

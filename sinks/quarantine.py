@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 
+from sinks.filters import chosen
+
 COLUMNS: Final = (
     "topic", "position", "partition", "offset", "organization_id", "record_type", "record_id", "dataset_id",
     "source", "source_ref", "line", "reasons", "details", "state", "missing_kind", "missing_id",
@@ -130,11 +132,7 @@ def replays_of(client: Client, organization_id: str, topic: str, position: int) 
 
 def _where(filters: Mapping[str, Any], after: Place | None) -> tuple[str, dict[str, Any]]:
     """The condition and its parameters."""
-    wanted = {name: value for name, value in filters.items() if value is not None}
-    unknown = wanted.keys() - _FILTERS.keys()
-    if unknown:
-        raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
-    conditions = [_FILTERS[name] for name in wanted]
+    conditions, wanted = chosen(filters, _FILTERS)
     parameters = {name: str(value) if isinstance(value, date) else value for name, value in wanted.items()}
     if after is not None:
         conditions.append("(topic, position) > ({after_topic:String}, {after_position:UInt64})")

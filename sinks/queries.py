@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 
+from sinks.filters import chosen
 from sinks.migrate import applied_migrations, migrations
 
 _OUTCOMES: Final = ("accepted", "duplicate", "conflict", "quarantined")
@@ -102,11 +103,7 @@ def ledger(
     Raises:
         ValueError: there is no such filter.
     """
-    wanted = {name: value for name, value in filters.items() if value is not None}
-    unknown = wanted.keys() - _FILTERS.keys()
-    if unknown:
-        raise ValueError(f"no such filter: {', '.join(sorted(unknown))}")
-    conditions = [_FILTERS[name] for name in wanted]
+    conditions, wanted = chosen(filters, _FILTERS)
     ranked = "indexOf({source_refs:Array(String)}, source_ref), " if "source_refs" in wanted else ""
     if after is not None:
         begin = "indexOf({source_refs:Array(String)}, {after_ref:String}), " if ranked else ""

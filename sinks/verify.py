@@ -83,16 +83,6 @@ class Reach(NamedTuple):
     next_offset: int
 
 
-def topic_ids(client: Client, topic: str) -> list[str]:
-    """Ids of a topic in the order in which they were first seen: the place in it is the epoch."""
-    rows = client.query(
-        "SELECT topic_id FROM topic_epochs WHERE topic = {topic:String}"
-        " GROUP BY topic_id ORDER BY min(first_seen), topic_id",
-        parameters={"topic": topic},
-    ).result_rows
-    return [row[0] for row in rows]
-
-
 def reaches(client: Client, topic: str) -> list[Reach]:
     """How far the ranges of each partition go, of every epoch. Reads all ranges of the topic."""
     rows = client.query(

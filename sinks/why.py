@@ -151,15 +151,5 @@ def replays_of(client: Client, organizations: Sequence[str], positions: Sequence
     )
 
 
-def judged_to(client: Client, topic: str, epoch: int) -> dict[int, int]:
-    """Partition → the offset up to which every record has been judged or sent on, this one excluded."""
-    found = client.query(
-        "SELECT partition, max(next_offset) FROM ledger_ranges"
-        " WHERE topic = {topic:String} AND epoch = {epoch:UInt8} GROUP BY partition",
-        parameters={"topic": topic, "epoch": epoch},
-    )
-    return {int(row[0]): int(row[1]) for row in found.result_rows}
-
-
 def _rows(client: Client, sql: str, parameters: Mapping[str, Any]) -> Rows:
     return list(client.query(sql, parameters=dict(parameters)).named_results())

@@ -42,17 +42,21 @@ REASONS_TOLD: Final = 3
 
 
 class Source(NamedTuple):
-    """Whose rows: a dataset in one version (a resumed one has another), or an organisation's own."""
+    """Whose rows: a dataset's, or an organisation's own."""
 
     organization_id: str
     dataset_id: str
-    version: int
 
 
 @dataclass(slots=True)
 class Window:
-    """The latest rows of somebody, turn by turn: (moment, rows, bad)."""
+    """The latest rows of somebody, turn by turn: (moment, rows, bad).
 
+    Attributes:
+        version: of the dataset; a resumed or changed one has another, and begins anew.
+    """
+
+    version: int = 0
     turns: deque[tuple[float, int, int]] = field(default_factory=deque)
     rows: int = 0
     bad: int = 0
@@ -104,8 +108,7 @@ class Brake:
         now = time.monotonic()
         fresh = [verdict for verdict in verdicts if verdict.row.replay_of is None]
         bad = [verdict for verdict in fresh if verdict.outcome is Outcome.QUARANTINED]
-        rows = Counter((verdict.row.organization_id, verdict.row.dataset_id) for verdict in fresh)
-        refused = Counter((verdict.row.organization_id, verdict.row.dataset_id) for verdict in bad)
+        rows, refused = Counter(map(_source_of, fresh)), Counter(map(_source_of, bad))
         self._note_organizations(_by_organization(rows), _by_organization(refused), now)
         if bad and self._limits.stop_topic:
             self._stop_while_most_fail(lease)
@@ -140,22 +143,18 @@ class Brake:
 
     def _note_datasets(
         self,
-        rows: Counter[tuple[str, str]],
-        refused: Counter[tuple[str, str]],
+        rows: Counter[Source],
+        refused: Counter[Source],
         fresh: Sequence[Verdict],
         now: float,
     ) -> list[DatasetFailing]:
         failing = []
-        for (organization_id, dataset_id), count in rows.items():
-            dataset = self._registry.dataset(organization_id, dataset_id)
-            source = Source(organization_id, dataset_id, dataset.version if dataset else 0)
-            bad = refused[organization_id, dataset_id]
-            window = self._datasets.get(source)
-            if window is None:
-                window = self._datasets[self._forget_older(source)] = Window()
-            window.add(now, count, bad)
-            mine = _of_source(fresh, source) if bad else ()
-            longest, window.run = _runs(mine, window.run) if bad else (0, 0)
+        of_refused = _by_source(fresh, refused)
+        for source, count in rows.items():
+            window = self._window(source)
+            window.add(now, count, refused[source])
+            mine = of_refused.get(source, [])
+            longest, window.run = _runs(mine, window.run) if mine else (0, 0)
             if not self._fails(window, longest):
                 window.told = False
             elif not window.told:
@@ -163,11 +162,14 @@ class Brake:
                 failing.append(self._alert(source, window, longest, mine))
         return failing
 
-    def _forget_older(self, source: Source) -> Source:
-        """The same source; windows of the dataset's other versions are dropped."""
-        for known in [known for known in self._datasets if known[:2] == source[:2]]:
-            del self._datasets[known]
-        return source
+    def _window(self, source: Source) -> Window:
+        """The window of a source in its present version."""
+        dataset = self._registry.dataset(*source)
+        version = dataset.version if dataset else 0
+        window = self._datasets.get(source)
+        if window is None or window.version != version:
+            window = self._datasets[source] = Window(version)
+        return window
 
     def _fails(self, window: Window, longest: int) -> bool:
         too_many = window.rows >= MIN_ROWS and window.share > self._limits.share
@@ -185,7 +187,7 @@ class Brake:
         return DatasetFailing(
             organization_id=source.organization_id,
             dataset_id=source.dataset_id,
-            dataset_version=source.version,
+            dataset_version=window.version,
             topic=self.topic,
             rows=window.rows,
             bad=window.bad,
@@ -195,15 +197,25 @@ class Brake:
         )
 
 
-def _by_organization(counts: Counter[tuple[str, str]]) -> Counter[str]:
+def _source_of(verdict: Verdict) -> Source:
+    return Source(verdict.row.organization_id, verdict.row.dataset_id)
+
+
+def _by_organization(counts: Counter[Source]) -> Counter[str]:
     found: Counter[str] = Counter()
-    for (organization_id, _), count in counts.items():
-        found[organization_id] += count
+    for source, count in counts.items():
+        found[source.organization_id] += count
     return found
 
 
-def _of_source(verdicts: Sequence[Verdict], source: Source) -> list[Verdict]:
-    return [v for v in verdicts if (v.row.organization_id, v.row.dataset_id) == source[:2]]
+def _by_source(verdicts: Sequence[Verdict], wanted: Counter[Source]) -> dict[Source, list[Verdict]]:
+    """All verdicts of the wanted sources, in order; usually none is wanted, and nothing is looked at."""
+    found: dict[Source, list[Verdict]] = {}
+    if wanted:
+        for verdict in verdicts:
+            if (source := _source_of(verdict)) in wanted:
+                found.setdefault(source, []).append(verdict)
+    return found
 
 
 def _runs(verdicts: Sequence[Verdict], before: int) -> tuple[int, int]:

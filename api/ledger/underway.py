@@ -18,8 +18,8 @@ from api.ledger.tails import Look, TailsAway, TopicState, TopicTails, Waiting
 from api.ledger.waiting import WaitingRow, is_named, origin_of, waiting_row
 from api.store import Store
 from schemas.identity import position
-from sinks import why
 from sinks.epochs import known_epoch
+from sinks.ledger_outcomes import ledger_next_offsets
 from sinks.restore import ledger_outcomes_of
 
 LOOK_AT: Final = 20_000
@@ -107,7 +107,7 @@ class Underway:
 
         def ask(client: Client) -> tuple[int | None, dict[int, int]]:
             epoch = known_epoch(client, topic, state.topic_id)
-            return epoch, {} if epoch is None else why.judged_to(client, topic, epoch)
+            return epoch, {} if epoch is None else ledger_next_offsets(client, topic, epoch)
 
         return _Tail(topic, state, *self._store.ask(ask))
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from sinks import verify
+from sinks import epochs, verify
 from streams.verify import edges, metrics
 from streams.verify.broker import Broker, TopicState
 from streams.verify.examine import Examiner
@@ -67,7 +67,7 @@ class TopicPass:
             Exception: what the driver raises.
         """
         state = self._broker.read(self._topic)
-        ids = verify.topic_ids(client, self._topic)
+        ids = epochs.topic_ids(client, self._topic)
         epoch = ids.index(state.topic_id) if state.topic_id in ids else len(ids)
         covered = self._covered(client, epoch, state)
         self._look_again(client, epoch, state, covered)

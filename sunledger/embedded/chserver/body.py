@@ -1,4 +1,4 @@
-"""The body of a request: decompressed, its beginning looked at first, the rest taken in large pieces."""
+"""The body of a request: decompressed, its beginning looked at first."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from sunledger.embedded.chserver.compression import Decompressor
 
 # Enough for any INSERT statement with its column list.
 _HEAD_BYTES = 64 * 1024
-# One piece is one call into the engine; up to this size a body becomes a single one.
-_PIECE_BYTES = 32 * 1024 * 1024
 
 
 class Body:
@@ -19,7 +17,6 @@ class Body:
 
     def __init__(self, source: AsyncIterator[bytes]) -> None:
         self._source = source
-        self.is_at_end = False
 
     @classmethod
     def of(cls, http: Request) -> Body:
@@ -34,32 +31,22 @@ class Body:
 
     async def head(self) -> bytes:
         """The beginning: at least 64 KiB, or everything."""
-        return await self._collect(_HEAD_BYTES)
-
-    async def rest(self) -> bytes:
-        """Everything behind the head."""
-        return b"".join([chunk async for chunk in self._source])
-
-    async def piece(self) -> bytes:
-        """The next piece of at most some 32 MiB; empty at the end."""
-        return await self._collect(_PIECE_BYTES)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Everything behind the head, in pieces of some 32 MiB."""
-        while piece := await self.piece():
-            yield piece
-
-    async def _collect(self, size: int) -> bytes:
         parts: list[bytes] = []
         collected = 0
         async for chunk in self._source:
             parts.append(chunk)
             collected += len(chunk)
-            if collected >= size:
+            if collected >= _HEAD_BYTES:
                 break
-        else:
-            self.is_at_end = True
         return b"".join(parts)
+
+    async def rest(self) -> bytes:
+        """Everything behind the head."""
+        return b"".join([chunk async for chunk in self._source])
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Everything behind the head, as it comes."""
+        return self._source
 
 
 async def _nothing() -> AsyncIterator[bytes]:
