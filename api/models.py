@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, iso_ms, now_ms
+from schemas.fields import SOURCE_PROFILES
 
 Json = JSON().with_variant(JSONB(), "postgresql")
 BigInt = BigInteger().with_variant(Integer(), "sqlite")
@@ -151,9 +152,31 @@ class Dataset(Registered):
     state: Mapped[str] = mapped_column(String(20), default="active")
     state_detail: Mapped[str] = mapped_column(Text, default="", server_default="")
     """Why the brake paused it; empty when a person did, or it is active."""
+    required_fields: Mapped[list[str]] = mapped_column(Json, default=list, server_default="[]")
+    """Fields that its rows must have besides those of the profile."""
     location: Mapped[dict[str, Any]] = mapped_column(Json)
-    """Bucket, prefix, endpoint and region; the keys are in `sealed_credentials`."""
+    """Where its source is, by the source; the keys are in `sealed_credentials`."""
     sealed_credentials: Mapped[str] = mapped_column(Text)
+
+    @property
+    def s3(self) -> dict[str, Any] | None:
+        """The bucket, of a dataset that has one."""
+        return self.location if self.source == "s3" else None
+
+    @property
+    def sheet(self) -> dict[str, Any] | None:
+        """The sheet, of a dataset that has one."""
+        return self.location if self.source == "sheet" else None
+
+    @property
+    def pull(self) -> dict[str, Any] | None:
+        """The pull API, of a dataset that has one."""
+        return self.location if self.source == "pull" else None
+
+    @property
+    def upload(self) -> dict[str, Any] | None:
+        """What uploads may look like, of a dataset that takes them."""
+        return self.location if self.source == "upload" else None
 
     def message(self) -> dict[str, Any]:
         """See `Registered.message`; neither location nor credentials leave the database."""
@@ -172,7 +195,8 @@ class Dataset(Registered):
             "default_currency": self.default_currency,
             "schedule": self.schedule,
             "state": self.state,
-            "profile": self.source,
+            "profile": SOURCE_PROFILES[self.source],
+            "required_fields": self.required_fields,
         }
 
 

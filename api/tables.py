@@ -56,7 +56,7 @@ class Run(Base):
 
 
 class RunFile(Base):
-    """One version of one object: how far it is, and how many rows it brought."""
+    """One file in the wide sense of `producers.contracts.FileState`: how far it is, what it brought."""
 
     __tablename__ = "run_files"
     __table_args__ = (UniqueConstraint("dataset_id", "ref_hash"),)
@@ -65,14 +65,20 @@ class RunFile(Base):
     id: Mapped[str] = mapped_column(String(40), unique=True)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), index=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    source: Mapped[str] = mapped_column(String(20))
+    """The channel, as in the record header `source`."""
     source_ref: Mapped[str] = mapped_column(Text)
     ref_hash: Mapped[str] = mapped_column(String(64))
     """SHA-256 of `source_ref`: an object's name and version may be longer than an index takes."""
     state: Mapped[str] = mapped_column(String(20))
     claimed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     destination: Mapped[str | None] = mapped_column(Text)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     received: Mapped[int] = mapped_column(BigInteger, default=0)
     error: Mapped[str | None] = mapped_column(Text)
+    detail: Mapped[str | None] = mapped_column(Text)
+    content_hash: Mapped[str | None] = mapped_column(String(64))
+    """SHA-256 in hex of the bytes that were read."""
 
 
 class Report(Base):

@@ -1,4 +1,4 @@
-"""What the S3 poller needs from its surroundings: where datasets come from, where states are kept.
+"""What the poller needs from its surroundings: where datasets come from, where states are kept.
 
 The poller holds no state of its own. After a crash at any point it asks the store what was going on
 and repeats the step that was not recorded as done; every step may be repeated without harm.
@@ -8,7 +8,7 @@ All methods are synchronous and called from the poller's thread; a call that rai
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -18,7 +18,7 @@ class StoreUnavailable(Exception):
 
 
 class RunState(StrEnum):
-    """Life of a run (one look at a dataset's bucket): requested → running → done | failed."""
+    """Life of a run (one look at a dataset's source): requested → running → done | failed."""
 
     REQUESTED = "requested"
     RUNNING = "running"
@@ -29,10 +29,14 @@ class RunState(StrEnum):
 class FileState(StrEnum):
     """Steps of a file, each recorded after it has happened: claimed → published | refused → copied → deleted.
 
+    A file is whatever has a receipt: a version of an object, a reading of a sheet, a window of a pull API,
+    an upload, a request.
+
     `refused` is a file-level error (wrong header, unreadable, wrong name): no row was published.
-    `deleted` is the end: the object is under `Processed/` or `Error/` and gone from its first place.
-    `replaced` is the other end: the object changed or vanished before it was moved, so its version
-    is over; what was published of it stays, and the new object is a new file.
+    `deleted` is the end of an object: it is under `Processed/` or `Error/` and gone from its first place.
+    `done` is the end of what nobody moves: all its rows are in the topic, or it was refused.
+    `replaced` is the other end: the source changed or vanished before it was dealt with, so its version
+    is over; what was published of it stays, and the new one is a new file.
     """
 
     CLAIMED = "claimed"
@@ -40,10 +44,11 @@ class FileState(StrEnum):
     REFUSED = "refused"
     COPIED = "copied"
     DELETED = "deleted"
+    DONE = "done"
     REPLACED = "replaced"
 
 
-FINISHED_FILE_STATES = frozenset({FileState.DELETED, FileState.REPLACED})
+FINISHED_FILE_STATES = frozenset({FileState.DELETED, FileState.DONE, FileState.REPLACED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,42 @@ class S3Location:
 
 
 @dataclass(frozen=True, slots=True)
-class S3Dataset:
-    """An active dataset whose source is S3.
+class SheetLocation:
+    """A Google Sheet.
 
     Attributes:
+        spreadsheet_id: the id in the sheet's address.
+        ranges: in A1 notation, read one after the other; none reads every visible sheet.
+    """
+
+    spreadsheet_id: str
+    ranges: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PullLocation:
+    """An Odyssey-standard pull API.
+
+    Attributes:
+        url: address of its payments, without FROM and TO.
+        key: the bearer key (never printed).
+        since: first day (UTC) whose payments are asked for.
+    """
+
+    url: str
+    since: date
+    key: str = field(repr=False)
+
+
+Location = S3Location | SheetLocation | PullLocation
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """An active dataset whose source is looked at by schedule and on demand.
+
+    Attributes:
+        profile: which fields its rows must have, a key of `schemas.fields.PROFILES`.
         schedule: `daily`, `HH:MM` (UTC) or a number of seconds.
         id_namespace: of the dataset; with it a row's key puts the row where it is judged.
     """
@@ -71,7 +108,7 @@ class S3Dataset:
     organization_id: str
     profile: str
     schedule: str
-    location: S3Location
+    location: Location
     id_namespace: str = ""
 
 
@@ -85,13 +122,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What is recorded of one version of one object.
+    """What is recorded of one file, in the wide sense of `FileState`.
 
     Attributes:
-        source_ref: `s3://bucket/key@version`; with a line number it names a received row.
+        source_ref: names it for ever, such as `s3://bucket/key@version`; with a line number a received row.
         claimed_at: aware UTC, set once by the first `claim`; names the destination.
         destination: key under `Processed/` or `Error/`, recorded before the copy begins.
         error: reason code of a file-level error, or None.
+        detail: what the file-level error is, in words that hold nothing of its content.
+        content_hash: SHA-256 in hex of the bytes that were read.
     """
 
     id: str
@@ -103,13 +142,15 @@ class FileRecord:
     destination: str | None = None
     received: int = 0
     error: str | None = None
+    detail: str | None = None
+    content_hash: str | None = None
 
 
 class DatasetSource(Protocol):
     """The registry's datasets as the poller sees them, credentials opened."""
 
-    def active(self) -> Sequence[S3Dataset]:
-        """All datasets with source s3 and state active, read afresh on every call."""
+    def active(self) -> Sequence[Dataset]:
+        """All active datasets that have a `Location`, read afresh on every call."""
         ...
 
     def is_active(self, dataset_id: str) -> bool:
@@ -140,11 +181,11 @@ class RunStore(Protocol):
         """End a run; `detail` is a reason without personal data or credentials."""
         ...
 
-    def claim(self, run_id: str, dataset_id: str, source_ref: str) -> FileRecord:
+    def claim(self, run_id: str, dataset_id: str, source: str, source_ref: str) -> FileRecord:
         """The record of (dataset, source_ref), made in state `claimed` if there is none.
 
-        An unfinished record is joined to `run_id` (a run's counts are those of its files); a finished
-        one is returned as it is.
+        `source` is the channel, as in the record header. An unfinished record is joined to `run_id` (a
+        run's counts are those of its files); a finished one is returned as it is.
         """
         ...
 
@@ -156,6 +197,8 @@ class RunStore(Protocol):
         destination: str | None = None,
         received: int | None = None,
         error: str | None = None,
+        detail: str | None = None,
+        content_hash: str | None = None,
     ) -> FileRecord:
         """Record a step that has happened, and what became known with it; None leaves a value as it is.
 

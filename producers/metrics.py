@@ -31,5 +31,4 @@ POLL_FAILURES: Final = Counter(
 LAST_POLL: Final = Gauge(
     "sunledger_last_poll_timestamp_seconds",
     "When the poller last looked for runs (seconds since 1970).",
-    ["source"],
 )

@@ -41,9 +41,9 @@ class PatientStore:
         """See `RunStore`."""
         self._patiently(partial(self._store.finish, run_id, state, detail))
 
-    def claim(self, run_id: str, dataset_id: str, source_ref: str) -> FileRecord:
+    def claim(self, run_id: str, dataset_id: str, source: str, source_ref: str) -> FileRecord:
         """See `RunStore`."""
-        return self._patiently(partial(self._store.claim, run_id, dataset_id, source_ref))
+        return self._patiently(partial(self._store.claim, run_id, dataset_id, source, source_ref))
 
     def advance(
         self,
@@ -53,10 +53,19 @@ class PatientStore:
         destination: str | None = None,
         received: int | None = None,
         error: str | None = None,
+        detail: str | None = None,
+        content_hash: str | None = None,
     ) -> FileRecord:
         """See `RunStore`."""
         call = partial(
-            self._store.advance, file_id, state, destination=destination, received=received, error=error
+            self._store.advance,
+            file_id,
+            state,
+            destination=destination,
+            received=received,
+            error=error,
+            detail=detail,
+            content_hash=content_hash,
         )
         return self._patiently(call)
 

@@ -10,8 +10,17 @@ import structlog
 
 from producers.addresses import PUBLIC_ONLY, Hosts
 from producers.backoff import FIRST_PAUSE_S, Backoff, Stopped
-from producers.contracts import DatasetSource, Run, RunState, RunStore, S3Dataset, StoreUnavailable
+from producers.contracts import (
+    Dataset,
+    DatasetSource,
+    Run,
+    RunState,
+    RunStore,
+    S3Location,
+    StoreUnavailable,
+)
 from producers.errors import ProducerError, SourceUnavailable
+from producers.feed import RowFeed
 from producers.metrics import LAST_POLL, RUNS
 from producers.pace import Pace
 from producers.patient_store import PatientStore
@@ -19,13 +28,14 @@ from producers.publisher import Publisher
 from producers.rows import RowRecords
 from producers.s3_intake import S3Intake
 from producers.schedule import BadSchedule, is_due
+from schemas.fields import PROFILES
 
 log = structlog.get_logger(__name__)
 
 POLL_S: Final = 0.5
 """How often requested runs are looked for."""
-BUCKET_ATTEMPTS: Final = 5
-"""How often a run is tried while its bucket does not answer, before it ends `failed`."""
+SOURCE_ATTEMPTS: Final = 5
+"""How often a run is tried while its source does not answer, before it ends `failed`."""
 
 
 def utc_now() -> datetime:
@@ -58,7 +68,8 @@ class Poller:
         self._source = source
         self._store = PatientStore(store, self._backoff)
         self._unjudged = unjudged
-        self._intake = S3Intake(self._store, publisher, rows, self._backoff, now, self._pace, hosts)
+        feed = RowFeed(self._store, publisher, rows, self._backoff, now, self._pace)
+        self._s3 = S3Intake(self._store, feed, self._backoff, hosts)
         self._now = now
         self._poll_s = poll_s
         self._unreadable_schedules: set[str] = set()
@@ -83,7 +94,7 @@ class Poller:
         Raises:
             Stopped: the poller is to end.
         """
-        LAST_POLL.labels("s3").set(self._now().timestamp())
+        LAST_POLL.set(self._now().timestamp())
         done = 0
         while (run := self._store.next_requested()) is not None:
             self._requested(run)
@@ -94,7 +105,7 @@ class Poller:
                 done += 1
         return done
 
-    def _datasets(self) -> list[S3Dataset]:
+    def _datasets(self) -> list[Dataset]:
         """The active datasets, waited for if need be."""
         return list(self._backoff.until_done(self._source.active, (StoreUnavailable,)))
 
@@ -115,7 +126,7 @@ class Poller:
         else:
             self._serve(dataset, run)
 
-    def _is_due(self, dataset: S3Dataset) -> bool:
+    def _is_due(self, dataset: Dataset) -> bool:
         try:
             return is_due(dataset.schedule, self._store.last_scheduled(dataset.id), self._now())
         except BadSchedule:
@@ -124,11 +135,11 @@ class Poller:
                 log.error("schedule_unreadable", dataset_id=dataset.id)
             return False
 
-    def _serve(self, dataset: S3Dataset, run: Run) -> None:
+    def _serve(self, dataset: Dataset, run: Run) -> None:
         """Serve one run to its end. Whatever is wrong with one dataset must not stop the others."""
         try:
-            found = self._backoff.until_done(
-                lambda: self._intake.run(dataset, run), (SourceUnavailable,), BUCKET_ATTEMPTS
+            detail = self._backoff.until_done(
+                lambda: self._look(dataset, run), (SourceUnavailable,), SOURCE_ATTEMPTS
             )
         except Stopped:
             raise
@@ -142,7 +153,17 @@ class Poller:
             log.error("run_failed_unexpectedly", run_id=run.id, error=type(error).__name__, where=where)
             self._finish(run, RunState.FAILED, f"unexpected {type(error).__name__}")
         else:
-            self._finish(run, RunState.DONE, None if found else "nothing was found under the prefix")
+            self._finish(run, RunState.DONE, detail)
+
+    def _look(self, dataset: Dataset, run: Run) -> str | None:
+        """Look at a dataset's source; returns what is worth saying about it."""
+        if dataset.profile not in PROFILES:
+            raise ProducerError(f"there is no profile {dataset.profile!r}")
+        match dataset.location:
+            case S3Location() as location:
+                return self._s3.run(dataset, location, run)
+            case _:
+                raise ProducerError("this program cannot look at such a source")
 
     def _finish(self, run: Run, state: RunState, detail: str | None = None) -> None:
         RUNS.labels(state.value).inc()

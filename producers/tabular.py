@@ -8,6 +8,7 @@ import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from producers.errors import FileRefused
@@ -51,6 +52,12 @@ class UnreadableRow:
     detail: str
 
 
+Row = TableRow | UnreadableRow
+"""A received row."""
+ROWS_AT_ONCE: Final = 500
+"""Rows of a batch."""
+
+
 class _RecordTooLong(Exception):
     """The record in hand exceeds a limit."""
 
@@ -74,7 +81,13 @@ class Table:
         self._again.append(first)
         self.header: Header = check_header(self._header_cells(), profile)
 
-    def __iter__(self) -> Iterator[TableRow | UnreadableRow]:
+    def batches(self) -> Iterator[list[Row]]:
+        """The rows in lists of at most `ROWS_AT_ONCE`."""
+        rows = iter(self)
+        while batch := list(islice(rows, ROWS_AT_ONCE)):
+            yield batch
+
+    def __iter__(self) -> Iterator[Row]:
         width = len(self.header.names)
         while True:
             self._record = []

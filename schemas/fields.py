@@ -128,5 +128,15 @@ PROFILES: Final[dict[str, frozenset[str]]] = {
 }
 """Required fields of each profile; `api` serves the API and direct publishers."""
 
+SOURCE_PROFILES: Final[dict[str, str]] = {
+    "s3": "s3",
+    "sheet": "sheet",
+    "upload": "upload",
+    "pull": "pull",
+    "api": "api",
+    "topic": "api",
+}
+"""Profile of a dataset's rows by its source."""
+
 DEFAULT_CURRENCY_PROFILES: Final = frozenset({"upload"})
 """Profiles whose rows may leave PAYMENT_CURRENCY out and get the dataset's default currency."""

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from schemas.conflicts import DEFAULT_RULE
-from schemas.fields import PROFILES
+from schemas.fields import NAMES, PROFILES
 from schemas.topics import RegistryKind
 
 FAULTS_NAMED: Final = 5
@@ -58,6 +58,12 @@ def storable(moment: datetime) -> datetime:
 def _profile(name: str) -> str:
     if name not in PROFILES:
         raise ValueError("unknown profile")
+    return name
+
+
+def _field(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError("unknown field")
     return name
 
 
@@ -154,6 +160,9 @@ class DatasetMessage(RegistryMessage):
     state: Literal["active", "paused"] = "active"
     profile: Annotated[str, AfterValidator(_profile)] = Field(
         default="s3", description="Which fields are required."
+    )
+    required_fields: list[Annotated[str, AfterValidator(_field)]] = Field(
+        default=[], description="Fields that are required besides."
     )
 
 

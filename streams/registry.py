@@ -163,7 +163,7 @@ def _dataset(message: DatasetMessage) -> Dataset:
         target=message.target,
         id_namespace=message.id_namespace,
         conflict_rule=message.conflict_rule.model_dump(),
-        context=PaymentContext(message.profile, message.default_currency),
+        context=PaymentContext(message.profile, message.default_currency, frozenset(message.required_fields)),
     )
 
 

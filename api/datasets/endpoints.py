@@ -26,7 +26,7 @@ ANSWERS = responses(Unauthorized, NotFound, Archived, StoreAway)
 @router.post("/v1/datasets", status_code=201, responses=responses(Unauthorized, Archived, StoreAway))
 def create_dataset(app: App, _admin: IsAdmin, body: DatasetIn) -> DatasetOut:
     """Set up an integration; its credentials are kept encrypted and never told again."""
-    service.check_endpoint(app.parts.settings.source_hosts, body.s3)
+    service.check_address(app.parts.settings.source_hosts, body.place())
     with app.db.write() as session:
         return DatasetOut.model_validate(service.create(session, app.box, body))
 
@@ -56,7 +56,7 @@ def get_dataset(app: App, _admin: IsAdmin, id: str) -> DatasetOut:
 @router.patch("/v1/datasets/{id}", responses=ANSWERS)
 def change_dataset(app: App, _admin: IsAdmin, id: str, body: DatasetPatch) -> DatasetOut:
     """Change the fields that are sent; `state` pauses and resumes."""
-    service.check_endpoint(app.parts.settings.source_hosts, body.s3)
+    service.check_address(app.parts.settings.source_hosts, body.place())
     with app.db.write() as session:
         return DatasetOut.model_validate(service.patch(session, app.box, id, body))
 
@@ -70,7 +70,7 @@ def archive_dataset(app: App, _admin: IsAdmin, id: str) -> None:
 
 @router.post("/v1/datasets/{id}/run", status_code=202, responses=ANSWERS)
 def run_dataset(app: App, _admin: IsAdmin, id: str) -> RunOut:
-    """Look into the bucket now; follow the run under /v1/runs/{id}."""
+    """Look at the source now; follow the run under /v1/runs/{id}."""
     with app.db.write() as session:
         run = service.request_run(session, id)
     return run_out(app, run)

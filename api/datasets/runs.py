@@ -84,17 +84,19 @@ class SqlRunStore:
         with store_errors(), self._db.write() as session:
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
-    def claim(self, run_id: str, dataset_id: str, source_ref: str) -> FileRecord:
+    def claim(self, run_id: str, dataset_id: str, source: str, source_ref: str) -> FileRecord:
         """The file's record, new or found; an unfinished one is joined to the run."""
         with store_errors():
             try:
                 with self._db.write() as session:
-                    return self._claim(session, run_id, dataset_id, source_ref)
+                    return self._claim(session, run_id, dataset_id, source, source_ref)
             except IntegrityError:  # claimed by another poller since we looked
                 with self._db.write() as session:
-                    return self._claim(session, run_id, dataset_id, source_ref)
+                    return self._claim(session, run_id, dataset_id, source, source_ref)
 
-    def _claim(self, session: Session, run_id: str, dataset_id: str, source_ref: str) -> FileRecord:
+    def _claim(
+        self, session: Session, run_id: str, dataset_id: str, source: str, source_ref: str
+    ) -> FileRecord:
         key = text_hash(source_ref)
         query = select(RunFile).where(RunFile.dataset_id == dataset_id, RunFile.ref_hash == key)
         file = session.scalar(query.with_for_update())
@@ -103,6 +105,7 @@ class SqlRunStore:
                 id=ids.new_id("fil"),
                 run_id=run_id,
                 dataset_id=dataset_id,
+                source=source,
                 source_ref=source_ref,
                 ref_hash=key,
                 state=FileState.CLAIMED,
@@ -123,9 +126,19 @@ class SqlRunStore:
         destination: str | None = None,
         received: int | None = None,
         error: str | None = None,
+        detail: str | None = None,
+        content_hash: str | None = None,
     ) -> FileRecord:
         """Record a step; None leaves a value as it is."""
-        given = {"state": state, "destination": destination, "received": received, "error": error}
+        given = {
+            "state": state,
+            "destination": destination,
+            "received": received,
+            "error": error,
+            "detail": detail,
+            "content_hash": content_hash,
+            "finished_at": now_ms() if state in FINISHED_FILE_STATES else None,
+        }
         with store_errors(), self._db.write() as session:
             file = session.scalars(select(RunFile).where(RunFile.id == file_id).with_for_update()).one()
             for name, value in given.items():
@@ -169,4 +182,6 @@ def _record(file: RunFile) -> FileRecord:
         destination=file.destination,
         received=file.received,
         error=file.error,
+        detail=file.detail,
+        content_hash=file.content_hash,
     )

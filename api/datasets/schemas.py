@@ -9,15 +9,28 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     StringConstraints,
     field_serializer,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from api.datasets.sources import (
+    Place,
+    PullIn,
+    PullOut,
+    S3In,
+    S3Out,
+    SheetIn,
+    SheetOut,
+    Source,
+    UploadIn,
+    UploadOut,
+)
 from api.db import iso_ms
 from api.fields import Clean, Currency, Label, Name, ObjectId, ProgrammeId
 from api.registry.schemas import Input, Output, Patch
+from schemas.fields import NAMES
 
 Schedule = Annotated[
     str,
@@ -28,14 +41,18 @@ Schedule = Annotated[
     Field(description="`daily`, a time of day `HH:MM` in UTC, or a number of seconds."),
 ]
 FieldNames = Annotated[list[Label], Field(max_length=50)]
-Secret = Annotated[SecretStr, Field(min_length=1, max_length=500)]
 
 
-def _no_steps(prefix: str) -> str:
-    """A prefix is no path: a store over a folder would leave the bucket by `..`."""
-    if any(part in (".", "..") for part in prefix.replace("\\", "/").split("/")):
-        raise PydanticCustomError("steps_in_prefix", "Expected no part `.` or `..` between slashes.")
-    return prefix
+def _payment_field(name: str) -> str:
+    if name not in NAMES:
+        raise PydanticCustomError("unknown_field", "Expected the name of a payment's field, in capitals.")
+    return name
+
+
+RequiredFields = Annotated[
+    list[Annotated[str, AfterValidator(_payment_field)]],
+    Field(max_length=len(NAMES), description="Fields that rows must have besides those of the profile."),
+]
 
 
 class ConflictRule(Input):
@@ -45,26 +62,14 @@ class ConflictRule(Input):
     count_both_if_type: FieldNames = Field(["REVERSAL"], description="New versions of these types count too.")
 
 
-class S3In(Input):
-    """Where the files are, and the key that opens the bucket."""
-
-    bucket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Clean]
-    prefix: Annotated[str, StringConstraints(max_length=900), Clean, AfterValidator(_no_steps)] = ""
-    endpoint_url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=500), Clean] | None = (
-        None
-    )
-    region: Label = "us-east-1"
-    access_key: Secret
-    secret_key: Secret
+PLACES = ("s3", "sheet", "pull", "upload")
+NEEDS_PLACE = frozenset({"s3", "sheet", "pull"})
 
 
-class S3Out(BaseModel):
-    """Where the files are; the keys are not told."""
-
-    bucket: str
-    prefix: str
-    endpoint_url: str | None
-    region: str
+def place_of(body: "DatasetIn | DatasetPatch") -> Place | None:
+    """The place that a body names."""
+    found: list[Place | None] = [getattr(body, name) for name in PLACES]
+    return next((place for place in found if place is not None), None)
 
 
 class DatasetIn(Input):
@@ -72,7 +77,7 @@ class DatasetIn(Input):
 
     name: Name
     provider: Label
-    source: Literal["s3"]
+    source: Source
     type: Literal["electricity_payments"]
     organization_id: ObjectId
     target: Literal["project", "programme"]
@@ -81,8 +86,28 @@ class DatasetIn(Input):
     id_namespace: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100), Clean] = ""
     conflict_rule: ConflictRule | None = None
     default_currency: Currency | None = None
+    required_fields: RequiredFields = Field([])
     schedule: Schedule | None = None
-    s3: S3In
+    s3: S3In | None = None
+    sheet: SheetIn | None = None
+    pull: PullIn | None = None
+    upload: UploadIn | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "DatasetIn":
+        """The part that the source names is there, and no other."""
+        if self.source in NEEDS_PLACE and getattr(self, self.source) is None:
+            text = "Expected `{source}` in the body, which says where the source `{source}` is."
+            raise PydanticCustomError("place_missing", text, {"source": self.source})
+        stray = [name for name in PLACES if name != self.source and getattr(self, name) is not None]
+        if stray:
+            text = "Found `{stray}`, which does not belong to the source `{source}`."
+            raise PydanticCustomError("stray_place", text, {"stray": stray[0], "source": self.source})
+        return self
+
+    def place(self) -> Place | None:
+        """Where the source is."""
+        return place_of(self)
 
 
 class DatasetPatch(Patch):
@@ -98,8 +123,16 @@ class DatasetPatch(Patch):
     default_currency: Currency | None = None
     schedule: Schedule | None = None
     state: Literal["active", "paused"] | None = None
+    required_fields: RequiredFields | None = None
     s3: S3In | None = None
+    sheet: SheetIn | None = None
+    pull: PullIn | None = None
+    upload: UploadIn | None = None
     archived: bool | None = None
+
+    def place(self) -> Place | None:
+        """Where the source is from now on, if that changes."""
+        return place_of(self)
 
 
 class DatasetOut(Output):
@@ -119,17 +152,22 @@ class DatasetOut(Output):
     schedule: str
     state: str
     state_detail: str = Field(description="Why it was paused by itself; empty otherwise.")
-    s3: S3Out = Field(validation_alias="location", serialization_alias="s3")
+    required_fields: list[str]
+    s3: S3Out | None
+    sheet: SheetOut | None
+    pull: PullOut | None
+    upload: UploadOut | None
 
 
 class RunFileOut(BaseModel):
-    """What became of one version of one object."""
+    """What became of one file: a version of an object, a range of a sheet, a window."""
 
     source_ref: str
     state: str
     received: int
     destination: str | None
     error: str | None
+    detail: str | None
 
 
 class RunSummary(BaseModel):
@@ -139,7 +177,7 @@ class RunSummary(BaseModel):
 
     id: str
     dataset_id: str
-    trigger: Literal["demand", "schedule"]
+    trigger: Literal["demand", "schedule", "upload"]
     state: Literal["requested", "running", "storing", "done", "failed"]
     detail: str | None
     created_at: datetime

@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api import ids
-from api.datasets.schemas import ConflictRule, DatasetIn, DatasetPatch, S3In
+from api.datasets.schemas import NEEDS_PLACE, PLACES, ConflictRule, DatasetIn, DatasetPatch
+from api.datasets.sources import Place, PullIn, S3In, SheetIn, UploadIn
 from api.errors import Archived, Conflict, Invalid
 from api.models import Dataset, Organization, Project
 from api.registry import repository
@@ -14,11 +15,13 @@ from api.sealing import CredentialBox
 from api.tables import Run
 from producers.addresses import AddressRefused, Hosts
 
+_PLACE_OF: dict[str, type[Place]] = {"s3": S3In, "sheet": SheetIn, "pull": PullIn, "upload": UploadIn}
+
 
 def create(session: Session, box: CredentialBox, body: DatasetIn) -> Dataset:
     """A new dataset of an organisation, active at once."""
     parent(session, Organization, body.organization_id, "organization_id")
-    fields = body.model_dump(exclude={"s3", "conflict_rule", "schedule"})
+    fields = body.model_dump(exclude={*PLACES, "conflict_rule", "schedule"})
     fields["project_ids"] = _projects(session, body.organization_id, body.project_ids)
     dataset = Dataset(
         **fields,
@@ -28,7 +31,7 @@ def create(session: Session, box: CredentialBox, body: DatasetIn) -> Dataset:
     )
     _check_target(dataset.target, dataset.project_ids, dataset.programme_id)
     dataset.id = ids.new_id(ids.DATASET)
-    _locate(box, dataset, body.s3)
+    _locate(box, dataset, body.place() or UploadIn())
     return repository.add_as(session, dataset)
 
 
@@ -38,7 +41,11 @@ def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPa
     changes = body.changes()
     if dataset.archived and changes.get("archived", True):
         raise Archived
-    changes.pop("s3", None)
+    for name in PLACES:
+        changes.pop(name, None)
+    place = body.place()
+    if place is not None and not isinstance(place, _PLACE_OF.get(dataset.source, ())):
+        raise Invalid.field("source", "stray_place", f"The dataset's source is `{dataset.source}`.")
     if body.conflict_rule:
         changes["conflict_rule"] = body.conflict_rule.model_dump()
     if body.project_ids is not None:
@@ -48,27 +55,29 @@ def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPa
         changes.get("project_ids", dataset.project_ids),
         changes.get("programme_id", dataset.programme_id),
     )
-    if body.s3:
-        _locate(box, dataset, body.s3)
+    if place is not None:
+        _locate(box, dataset, place)
     if body.state is not None:
         changes["state_detail"] = ""
     repository.change(session, dataset, changes, "")
     return dataset
 
 
-def check_endpoint(hosts: Hosts, s3: S3In | None) -> None:
-    """Refuse an endpoint that the poller would never connect to. Blocks while its name is resolved.
+def check_address(hosts: Hosts, place: Place | None) -> None:
+    """Refuse an address that the poller would never connect to. Blocks while its name is resolved.
 
     Raises:
         Invalid: its host is neither public nor allowed by the operator.
     """
-    if s3 is None or s3.endpoint_url is None:
+    address = place.address() if place else None
+    if address is None:
         return
     try:
-        hosts.check_url(s3.endpoint_url)
+        hosts.check_url(address)
     except AddressRefused:
         text = "Expected http(s)://host[:port] of a public host, or of one that the operator allows."
-        raise Invalid.field("s3.endpoint_url", "host_not_allowed", text) from None
+        field = "s3.endpoint_url" if isinstance(place, S3In) else "pull.url"
+        raise Invalid.field(field, "host_not_allowed", text) from None
 
 
 def request_run(session: Session, dataset_id: str) -> Run:
@@ -84,24 +93,19 @@ def request_run(session: Session, dataset_id: str) -> Run:
     if dataset.state != "active":
         why = f" ({dataset.state_detail})" if dataset.state_detail else ""
         raise Conflict(f"The dataset is paused{why}; set its state to `active` first.")
+    if dataset.source not in NEEDS_PLACE:
+        raise Conflict(
+            f"Nothing is looked at for a dataset of source `{dataset.source}`: rows are sent to it."
+        )
     run = Run(id=ids.new_id(ids.RUN), dataset_id=dataset_id, trigger="demand", state="requested")
     session.add(run)
     session.flush()
     return run
 
 
-def _locate(box: CredentialBox, dataset: Dataset, s3: S3In) -> None:
-    dataset.location = {
-        "bucket": s3.bucket,
-        "prefix": s3.prefix,
-        "endpoint_url": s3.endpoint_url,
-        "region": s3.region,
-    }
-    secret = {
-        "access_key": s3.access_key.get_secret_value(),
-        "secret_key": s3.secret_key.get_secret_value(),
-    }
-    dataset.sealed_credentials = box.seal(dataset.id, secret)
+def _locate(box: CredentialBox, dataset: Dataset, place: Place) -> None:
+    dataset.location = place.location()
+    dataset.sealed_credentials = box.seal(dataset.id, place.secret())
 
 
 def _projects(session: Session, organization_id: str, project_ids: list[str]) -> list[str]:

@@ -1,7 +1,9 @@
-"""The registry's datasets as the S3 poller sees them (`producers.contracts.DatasetSource`)."""
+"""The registry's datasets as the poller sees them (`producers.contracts.DatasetSource`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import select
@@ -12,7 +14,9 @@ from api.db import Database
 from api.models import Dataset, Organization
 from api.outbox import announced
 from api.sealing import CannotOpen, CredentialBox
-from producers.contracts import S3Dataset, S3Location, StoreUnavailable
+from producers import contracts
+from producers.contracts import PullLocation, S3Location, SheetLocation, StoreUnavailable
+from schemas.fields import SOURCE_PROFILES
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +37,8 @@ class SqlDatasetSource:
         self._db = db
         self._box = box
 
-    def active(self) -> Sequence[S3Dataset]:
-        """Active S3 datasets that are not archived, nor their organisation.
+    def active(self) -> Sequence[contracts.Dataset]:
+        """Active datasets with a source to look at, not archived, nor their organisation.
 
         One that the streams cannot know yet is left for the next look: its rows would be refused first.
 
@@ -46,7 +50,7 @@ class SqlDatasetSource:
         query = (
             select(Dataset)
             .join(Organization, Organization.id == Dataset.organization_id)
-            .where(Dataset.source == "s3", Dataset.state == "active")
+            .where(Dataset.source.in_(_LOCATIONS), Dataset.state == "active")
             .where(~Dataset.archived, ~Organization.archived)
             .where(announced(Dataset.id))
             .order_by(Dataset.number)
@@ -66,17 +70,32 @@ class SqlDatasetSource:
             found = session.execute(query).one_or_none()
         return found is not None and found.state == "active" and not found.archived
 
-    def _open(self, dataset: Dataset) -> S3Dataset | None:
+    def _open(self, dataset: Dataset) -> contracts.Dataset | None:
         try:
             secret = self._box.open(dataset.id, dataset.sealed_credentials)
         except CannotOpen:
             log.error("credentials_cannot_be_opened", dataset_id=dataset.id)
             return None
-        return S3Dataset(
+        return contracts.Dataset(
             id=dataset.id,
             organization_id=dataset.organization_id,
-            profile=dataset.source,
+            profile=SOURCE_PROFILES[dataset.source],
             id_namespace=dataset.id_namespace,
             schedule=dataset.schedule,
-            location=S3Location(**dataset.location, **secret),
+            location=_LOCATIONS[dataset.source](dataset.location, secret),
         )
+
+
+def _sheet(location: dict[str, Any], _secret: dict[str, str]) -> SheetLocation:
+    return SheetLocation(location["spreadsheet_id"], tuple(location["ranges"]))
+
+
+def _pull(location: dict[str, Any], secret: dict[str, str]) -> PullLocation:
+    return PullLocation(location["url"], date.fromisoformat(location["since"]), secret["key"])
+
+
+_LOCATIONS: Final[dict[str, Callable[[dict[str, Any], dict[str, str]], contracts.Location]]] = {
+    "s3": lambda location, secret: S3Location(**location, **secret),
+    "sheet": _sheet,
+    "pull": _pull,
+}

@@ -104,7 +104,13 @@ def test_credentials_are_bound_to_key_and_owner() -> None:
         ({"project_ids": []}, "project_ids"),
         ({"project_ids": ["prj_" + "0" * 26]}, "project_ids"),
         ({"target": "programme"}, "programme_id"),
-        ({"source": "sheet"}, "body.source"),
+        ({"source": "ftp"}, "body.source"),
+        ({"source": "sheet"}, "body"),
+        ({"s3": None}, "body"),
+        ({"sheet": {"spreadsheet_id": "1AbCdEfGhIjKlMn"}}, "body"),
+        ({"source": "pull", "s3": None, "pull": {"url": "https://example.com/payments", "key": "k"}},
+         "body.pull.since"),
+        ({"required_fields": ["PHONE"]}, "body.required_fields.0"),
         ({"schedule": "25:00"}, "body.schedule"),
         ({"default_currency": "XXQ"}, "body.default_currency"),
         ({"conflict_rule": {"other": []}}, "body.conflict_rule.other"),
@@ -139,7 +145,7 @@ async def test_a_run_is_followed_from_request_to_end(api: Api) -> None:
         assert taken is not None
         assert (taken.id, taken.dataset_id) == (run["id"], dataset["id"])
         assert store.next_requested() is None
-        file = store.claim(taken.id, dataset["id"], "s3://b/x.csv@1")
+        file = store.claim(taken.id, dataset["id"], "s3", "s3://b/x.csv@1")
         store.advance(file.id, FileState.REFUSED, error="bad_header")
         store.advance(file.id, FileState.DELETED, destination="Error/x.csv")
 
@@ -150,7 +156,7 @@ async def test_a_run_is_followed_from_request_to_end(api: Api) -> None:
     assert ended["state"] == "done"
     assert ended["files"] == [
         {"source_ref": "s3://b/x.csv@1", "state": "deleted", "received": 0,
-         "destination": "Error/x.csv", "error": "bad_header"}
+         "destination": "Error/x.csv", "error": "bad_header", "detail": None}
     ]  # fmt: skip
     listed = (await api.http.get("/v1/runs", params={"dataset_id": dataset["id"]})).json()
     assert [item["id"] for item in listed["items"]] == [run["id"]]
@@ -171,7 +177,7 @@ async def test_the_record_of_files_survives_a_crash(api: Api) -> None:
         assert begun is not None
         assert before <= begun <= now_ms()
         ref = "s3://b/" + "é" * 1024 + "@1"
-        file = store.claim(first.id, dataset, ref)
+        file = store.claim(first.id, dataset, "s3", ref)
         assert (file.state, file.received) == (FileState.CLAIMED, 0)
         store.advance(file.id, FileState.PUBLISHED, received=3, destination="Processed/1")
         store.resume()
@@ -179,14 +185,14 @@ async def test_the_record_of_files_survives_a_crash(api: Api) -> None:
         assert again is not None
         assert again.id == first.id
         second = store.start_scheduled(dataset)
-        joined = store.claim(second.id, dataset, ref)
+        joined = store.claim(second.id, dataset, "s3", ref)
         assert (joined.id, joined.run_id, joined.received) == (file.id, second.id, 3)
         assert joined.claimed_at == file.claimed_at
         assert joined.destination == "Processed/1"
         assert [item.id for item in store.unfinished(dataset)] == [file.id]
         store.advance(file.id, FileState.DELETED)
         assert store.unfinished(dataset) == []
-        assert store.claim(first.id, dataset, ref).run_id == second.id
+        assert store.claim(first.id, dataset, "s3", ref).run_id == second.id
         assert [store.report_once(dataset, what) for what in ("a", "a", "b")] == [True, False, True]
 
     await asyncio.to_thread(work)
@@ -200,3 +206,37 @@ def test_a_database_that_is_away_is_told_to_the_poller(tmp_path: Any) -> None:
         store.next_requested()
     with pytest.raises(StoreUnavailable):
         SqlDatasetSource(db, CredentialBox(bytes(32))).active()
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "shown"),
+    [
+        ("sheet", {"spreadsheet_id": "1AbCdEfGhIjKlMn", "ranges": ["Jan!A:U"]}, None),
+        ("pull", {"url": "http://127.0.0.1:9/payments", "key": "K-secret", "since": "2024-01-01"},
+         {"url": "http://127.0.0.1:9/payments", "since": "2024-01-01"}),
+        ("upload", {"any_file_name": True}, None),
+        ("topic", None, None),
+    ],
+)  # fmt: skip
+async def test_datasets_of_every_source(
+    api: Api, source: str, place: dict[str, Any] | None, shown: dict[str, Any] | None
+) -> None:
+    """Each source has its place, told without secrets; another source's place does not fit it."""
+    project = await api.project()
+    body = {"name": "n", "provider": "p", "source": source, "type": "electricity_payments",
+            "target": "project", "organization_id": project["organization_id"],
+            "project_ids": [project["id"]], "required_fields": ["LATITUDE"]}  # fmt: skip
+    answer = await api.http.post("/v1/datasets", json=body | ({source: place} if place else {}))
+    assert answer.status_code == 201, answer.text
+    assert "K-secret" not in answer.text
+    made = answer.json()
+    assert {name: made[name] for name in ("s3", "sheet", "pull", "upload") if made[name] is not None} == (
+        {source: shown or place} if place else {}
+    )
+    assert made["required_fields"] == ["LATITUDE"]
+    stray = {"s3": {"bucket": "b", "access_key": "a", "secret_key": "b"}}
+    refused = await api.http.patch(f"/v1/datasets/{made['id']}", json=stray)
+    assert assert_problem(refused, 422, "invalid")["errors"][0]["field"] == "source"
+    if source in ("upload", "topic"):
+        run = await api.http.post(f"/v1/datasets/{made['id']}/run")
+        assert assert_problem(run, 409, "conflict")

@@ -80,7 +80,7 @@ async def test_a_run_is_done_when_every_row_has_its_outcome(whole_api: Api, clic
     def publish() -> None:
         taken = store.next_requested()
         assert taken is not None
-        file = store.claim(run, dataset, "f@1")
+        file = store.claim(run, dataset, "s3", "f@1")
         store.advance(file.id, FileState.PUBLISHED, received=4)
         store.finish(run, RunState.DONE)
 

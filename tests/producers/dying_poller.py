@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from s3_world import BUCKET_STEPS, Fate, World
 
-from producers import s3_intake
+from producers import s3_intake, tabular
 from producers.s3 import Bucket
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     s3 = SimpleNamespace(url=url, access_key=access_key, secret_key=secret_key)
     world = World(s3, kafka, topic_prefix, bucket, Path(store), prefix)
     fate = Killer()
-    s3_intake.ROWS_AT_ONCE = 5  # type: ignore[misc]
+    tabular.ROWS_AT_ONCE = 5  # type: ignore[misc]
     s3_intake.Bucket = lambda *given: fate.wrap(Bucket(*given), BUCKET_STEPS)  # type: ignore[assignment, misc]
     world.poller(fate).poll()
 

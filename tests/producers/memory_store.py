@@ -9,11 +9,11 @@ from pathlib import Path
 
 from producers.contracts import (
     FINISHED_FILE_STATES,
+    Dataset,
     FileRecord,
     FileState,
     Run,
     RunState,
-    S3Dataset,
     StoreUnavailable,
 )
 
@@ -101,7 +101,7 @@ class MemoryRunStore:
         self._data.runs[run_id] = (dataset_id, state, detail, begun)
         self._commit()
 
-    def claim(self, run_id: str, dataset_id: str, source_ref: str) -> FileRecord:
+    def claim(self, run_id: str, dataset_id: str, source: str, source_ref: str) -> FileRecord:
         self._begin()
         for known in self._data.files.values():
             if (known.dataset_id, known.source_ref) == (dataset_id, source_ref):
@@ -124,9 +124,17 @@ class MemoryRunStore:
         destination: str | None = None,
         received: int | None = None,
         error: str | None = None,
+        detail: str | None = None,
+        content_hash: str | None = None,
     ) -> FileRecord:
         self._begin()
-        given = {"destination": destination, "received": received, "error": error}
+        given = {
+            "destination": destination,
+            "received": received,
+            "error": error,
+            "detail": detail,
+            "content_hash": content_hash,
+        }
         changes = {name: value for name, value in given.items() if value is not None}
         file = replace(self._data.files[file_id], state=state, **changes)
         self._data.files[file_id] = file
@@ -152,10 +160,10 @@ class MemoryRunStore:
 class Datasets:
     """`DatasetSource` over a list."""
 
-    def __init__(self, *datasets: S3Dataset) -> None:
+    def __init__(self, *datasets: Dataset) -> None:
         self.datasets = list(datasets)
 
-    def active(self) -> Sequence[S3Dataset]:
+    def active(self) -> Sequence[Dataset]:
         return list(self.datasets)
 
     def is_active(self, dataset_id: str) -> bool:

@@ -16,7 +16,7 @@ from memory_store import Datasets, MemoryRunStore, numbers
 
 from producers import s3_intake
 from producers.addresses import Hosts
-from producers.contracts import RunState, S3Dataset, S3Location
+from producers.contracts import Dataset, RunState, S3Location
 from producers.poller import Poller
 from producers.publisher import Publisher
 from producers.rows import RowRecords
@@ -150,7 +150,7 @@ class World:
         self.prefix = prefix
         self.store = MemoryRunStore(store_path)
         self.location = S3Location(self.bucket, prefix, s3.url, s3.access_key, s3.secret_key)
-        self.dataset = S3Dataset("ds_1", ORG, "s3", "365000000", self.location, id_namespace="crm")
+        self.dataset = Dataset("ds_1", ORG, "s3", "365000000", self.location, id_namespace="crm")
         self.datasets = Datasets(self.dataset)
         self._starts = {} if store_path else self._ends()
 

@@ -276,7 +276,7 @@ def test_unexpected_error_stops_one_run_only(world: World, monkeypatch: pytest.M
     def broken(*_: Any) -> None:
         raise RuntimeError("John Doe")
 
-    monkeypatch.setattr(s3_intake, "_batches", broken)
+    monkeypatch.setattr(s3_intake, "Table", broken)
     world.put(sample(1))
     with structlog.testing.capture_logs() as logs:
         assert world.run() == (RunState.FAILED, "unexpected RuntimeError")

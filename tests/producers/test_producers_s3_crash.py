@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from s3_world import NAME, Death, Fate, FatedBuckets, World, sample
 
-from producers import s3_intake
+from producers import tabular
 from producers.contracts import FileState, RunState
 from sunledger.embedded.stack import Endpoints
 
@@ -21,7 +21,7 @@ AT_ONCE = 5
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows are several batches."""
-    monkeypatch.setattr(s3_intake, "ROWS_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(tabular, "ROWS_AT_ONCE", AT_ONCE)
 
 
 def check(world: World, folder: str, rows: int) -> None:

@@ -16,7 +16,7 @@ from api_helpers import Api, MakeApi, assert_problem
 
 from api.parts import ApiParts
 from producers.addresses import PUBLIC_ONLY, AddressRefused, Hosts
-from producers.contracts import RunState, S3Dataset, S3Location
+from producers.contracts import Dataset, RunState, S3Location
 from producers.errors import SourceError, SourceForbidden
 from producers.poller import Poller
 from producers.publisher import Publisher
@@ -305,7 +305,7 @@ def test_a_run_against_a_forbidden_host_fails_with_the_reason(endpoints: Endpoin
     """The poller refuses by itself, whatever is on record: a dataset may be older than the list of hosts."""
     s3 = endpoints.s3
     location = S3Location("b", "", s3.url, s3.access_key, s3.secret_key)
-    dataset = S3Dataset("ds_1", "org_1", "s3", "365000000", location)
+    dataset = Dataset("ds_1", "org_1", "s3", "365000000", location)
     store, publisher = MemoryRunStore(), Publisher("127.0.0.1:9")
     rows = RowRecords("payments", Pseudonymizer(b"0" * 32), Sealer(b"1" * 32))
     run_id = store.request(dataset.id)
