@@ -212,8 +212,8 @@ def test_a_database_that_is_away_is_told_to_the_poller(tmp_path: Any) -> None:
     ("source", "place", "shown"),
     [
         ("sheet", {"spreadsheet_id": "1AbCdEfGhIjKlMn", "ranges": ["Jan!A:U"]}, None),
-        ("pull", {"url": "http://127.0.0.1:9/payments", "key": "K-secret", "since": "2024-01-01"},
-         {"url": "http://127.0.0.1:9/payments", "since": "2024-01-01"}),
+        ("pull", {"url": "https://1.1.1.1/payments", "key": "K-secret", "since": "2024-01-01"},
+         {"url": "https://1.1.1.1/payments", "since": "2024-01-01"}),
         ("upload", {"any_file_name": True}, None),
         ("topic", None, None),
     ],
