@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: faults setup demo test check bench-streams audit clean
+.PHONY: faults setup demo test check bench-streams bench-intake audit clean
 
 setup: $(VENV)/installed
 
@@ -37,6 +37,9 @@ faults: setup
 
 bench-streams: setup
 	$(BIN)/python -m bench.streams
+
+bench-intake: setup
+	$(BIN)/python -m bench.intake
 
 # Asks a database on the network, so it is no part of check; exit code 2 means that it could not be asked.
 audit: setup

@@ -1,6 +1,7 @@
 """One librdkafka producer with the thread that serves its callbacks."""
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -30,14 +31,26 @@ class LibrdkafkaLog:
 
 
 class Connection:
-    """A producer, idempotent and with acks=all. Made anew after a fatal error of librdkafka."""
+    """A producer, idempotent and with acks=all. Made anew after a fatal error of librdkafka.
 
-    def __init__(self, kafka: Kafka, client_id: str, delivery_timeout_s: float, linger_ms: int) -> None:
+    Args:
+        on_failure: told of every record that was given up and has no callback of its own; then nothing is
+            called for records that were acknowledged.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        client_id: str,
+        delivery_timeout_s: float,
+        linger_ms: int,
+        on_failure: Callable[[KafkaError], None] | None = None,
+    ) -> None:
         timeout_ms = max(int(delivery_timeout_s * 1000), 100)
         self.fatal = False
         self.refused = False
         self._user = access(kafka).username
-        own = {
+        own: dict[str, Any] = {
             "client.id": client_id,
             "enable.idempotence": True,
             "acks": "all",
@@ -57,6 +70,9 @@ class Connection:
             "log_level": 4,
             "log.connection.close": False,
         }
+        if on_failure is not None:
+            own["delivery.report.only.error"] = True
+            own["on_delivery"] = lambda error, _message: on_failure(error)
         self._producer = Producer(client_options(kafka, own), logger=LibrdkafkaLog())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=f"{client_id}-callbacks", daemon=True)
@@ -67,14 +83,14 @@ class Connection:
         """Records handed over and not yet acknowledged."""
         return len(self._producer)
 
-    def produce(self, topic: str, **arguments: Any) -> None:
+    def produce(self, topic: str, *arguments: Any, **named: Any) -> None:
         """Hand one record over, see `confluent_kafka.Producer.produce`.
 
         Raises:
             BufferError: too many records wait.
             KafkaException: librdkafka refuses the record.
         """
-        self._producer.produce(topic, **arguments)
+        self._producer.produce(topic, *arguments, **named)
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Blocks, at most some two seconds.
@@ -92,6 +108,11 @@ class Connection:
         if found.error is not None or not found.partitions:
             raise BrokerUnavailable("there is no such topic")
         return len(found.partitions)
+
+    def discard(self) -> None:
+        """Give everything up that waits, and end."""
+        self._producer.purge()
+        self.close(0.0)
 
     def flush(self, timeout_s: float) -> int:
         """Wait for all acknowledgements; returns how many are still missing."""

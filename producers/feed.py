@@ -74,19 +74,18 @@ class RowFeed:
         )
         pace = self._pace(dataset.id)
         unreadable = 0
-        group = self._publisher.group(self._backoff.check)
-        with open_rows() as batches:
+        with self._publisher.bulk(self._backoff.check) as bulk, open_rows() as batches:
             try:
                 for rows in batches:
                     self._backoff.check()
                     unreadable += sum(isinstance(row, UnreadableRow) for row in rows)
                     for record in self._rows.of(origin, rows, partitions):
-                        group.add_waiting(record, FILE_DELIVERY_TIMEOUT_S)
+                        bulk.add(record, FILE_DELIVERY_TIMEOUT_S)
                     pace.sent(len(rows))
-                received = group.wait(FILE_DELIVERY_TIMEOUT_S + 5)
+                received = bulk.wait(FILE_DELIVERY_TIMEOUT_S + 5)
             except (DatasetPaused, SourceError):
                 # what is in the topic by now was received, and the receipt counts it
-                received = group.wait(FILE_DELIVERY_TIMEOUT_S + 5)
+                received = bulk.wait(FILE_DELIVERY_TIMEOUT_S + 5)
                 self._store.advance(file.id, FileState.CLAIMED, received=received)
                 raise
         FILE_ROWS.labels("unreadable").inc(unreadable)

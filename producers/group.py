@@ -3,8 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from producers.errors import BrokerUnavailable, PublisherFull, PublishError
 from producers.metrics import PUBLISHED, TIME_TO_ACK
@@ -16,8 +15,7 @@ OnDelivery = Callable[[PublishError | None], None]
 """Called once per record, from another thread: None after the acknowledgement, else what happened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record to publish.
 
     Attributes:

@@ -44,10 +44,11 @@ def fold(name: str) -> str:
     return _SEPARATORS.sub("", name).upper()
 
 
-_FOLDED: Final = {
+FOLDED_NAMES: Final = {
     fold(name): name
     for name in sorted({*NAMES, *ALIASES}, key=lambda name: (name in ALIASES, name), reverse=True)
 }
+"""Field names and their other spellings by what they are folded to."""
 
 
 def check_header(cells: Sequence[str], profile: str) -> Header:
@@ -77,7 +78,7 @@ def _fault(at: int, name: str) -> str | None:
         return None
     if not name.strip():
         return f"column {at} has no name"
-    meant = _FOLDED.get(fold(name))
+    meant = FOLDED_NAMES.get(fold(name))
     if meant:
         return f"column {at}: found {name!r}, expected {meant!r}"
     if len(name) > MAX_ID or not name.isprintable():
@@ -99,7 +100,7 @@ def _twice(fields: Sequence[str]) -> list[str]:
 
 def _missing(fields: Sequence[str], names: Sequence[str], profile: str) -> list[str]:
     """Complaints about required fields that no column has, each with the nearest name found."""
-    present = {_FOLDED.get(fold(name), name) for name in names} | set(fields)
+    present = {FOLDED_NAMES.get(fold(name), name) for name in names} | set(fields)
     present = {ALIASES.get(name, name) for name in present}
     unknown = {fold(name): name for name in names if name not in NAMES and name not in ALIASES}
     complaints = []

@@ -5,11 +5,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from producers.bulk import Bulk
 from producers.connection import MAX_WAITING, Connection, error_name
 from producers.errors import BrokerUnavailable, PublisherFull, PublishError, RecordTooLarge
 from producers.group import Group, OnDelivery, Record
@@ -23,6 +25,8 @@ DELIVERY_TIMEOUT_S: Final = 3.5
 """How long a record of a request may wait for the broker: less than the API's five seconds."""
 FILE_DELIVERY_TIMEOUT_S: Final = 60.0
 """How long a record of a file may wait for the broker before its file starts over."""
+BULK_LINGER_MS: Final = 50
+"""How long a record of a file may wait for others: large batches cost the broker and us less."""
 _PARTITIONS_AGE_S: Final = 30.0
 
 __all__ = [
@@ -51,9 +55,8 @@ class Publisher:
         delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
         linger_ms: int = 2,
     ) -> None:
-        self._open: Callable[[], Connection] = lambda: Connection(
-            kafka, client_id, delivery_timeout_s, linger_ms
-        )
+        self._open = partial(Connection, kafka, client_id, delivery_timeout_s)
+        self._linger_ms = linger_ms
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._partitions: dict[str, tuple[int, float]] = {}
@@ -128,11 +131,18 @@ class Publisher:
         await done
 
     def group(self, check: Callable[[], None] | None = None) -> Group:
-        """A group of records that is waited for as one, for files.
+        """A group of records that is waited for as one.
 
         `check` is called while the group waits; what it raises ends the waiting.
         """
         return Group(self.publish, check=check)
+
+    def bulk(self, check: Callable[[], None]) -> Bulk:
+        """Records of a file, waited for as one, with a connection of their own.
+
+        `check` is called while the file waits; what it raises ends the waiting.
+        """
+        return Bulk(partial(self._open, BULK_LINGER_MS), self._refused, check)
 
     @property
     def waiting(self) -> int:
@@ -168,7 +178,7 @@ class Publisher:
                 threading.Thread(target=self._connection.close, args=(0.0,), daemon=True).start()
                 self._connection = None
             if self._connection is None:
-                self._connection = self._open()
+                self._connection = self._open(self._linger_ms)
             return self._connection
 
     def _partition(self, record: Record) -> int:

@@ -3,25 +3,34 @@
 Rows of files, and refused rows that somebody corrected: both go through the same door.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from producers.connection import MAX_RECORD_BYTES
 from producers.errors import RecordTooLarge
 from producers.group import Record
-from producers.tabular import TableRow, UnreadableRow
+from producers.persons import Headers, Persons, picker
+from producers.table_rows import PlainRows, Row, TableRow, UnreadableRow
 from schemas import headers
 from schemas.cells import plain_text
-from schemas.identity import homes_of, netstrings, payment_key
+from schemas.fields import CUSTOM, PERSONAL
+from schemas.identity import home_of, homes_of, netstrings
 from schemas.outcomes import Code
 from schemas.personal import Pseudonymizer, Sealer
 
 _OVERHEAD_BYTES: Final = 16 * 1024
 """What headers and the record's own framing may take of the largest record."""
+
+
+_FILES_REMEMBERED: Final = 8
+_FITS_BYTES: Final = 100_000
+"""A value up to this fits a record, whatever is sealed beside it: of one row it is not longer."""
+_TOO_LONG: Final = "the row is longer than a record may be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +71,62 @@ class RowRecords:
         self.topic = topic
         self._pseudonymizer = pseudonymizer
         self._sealer = sealer
+        self._persons: dict[tuple[str, tuple[str, ...]], Persons] = {}
 
-    def of(self, origin: Origin, rows: Sequence[TableRow | UnreadableRow], partitions: int) -> list[Record]:
+    def of(self, origin: Origin, rows: Sequence[Row], partitions: int) -> Iterator[Record]:
         """The records of some rows, in order, with the partition of each identity's home."""
-        shared = origin.headers()
-        drafts = [
-            self._readable(origin, row) if isinstance(row, TableRow) else self._unreadable(origin, row)
-            for row in rows
-        ]
-        homes = homes_of([key for key, _, _ in drafts]) if drafts else ()
-        return [
-            Record(
-                self.topic,
-                key,
-                value,
-                [*shared, (headers.LINE, str(row.line).encode()), *extra],
-                int(home) % partitions,
-            )
-            for row, (key, value, extra), home in zip(rows, drafts, homes, strict=True)
-        ]
+        if isinstance(rows, PlainRows):
+            yield from self._of_plain(origin, rows, partitions)
+        elif rows:
+            lines = [row.line for row in rows]
+            ids = [row.cells.get("ID") if isinstance(row, TableRow) else None for row in rows]
+            shared = origin.headers()
+            for row, (key, partition) in zip(rows, _places(origin, lines, ids, partitions), strict=True):
+                draft = self._draft(origin, row)
+                if draft is None:
+                    yield self._too_long(origin, row.line, partitions)
+                else:
+                    value, extra = draft
+                    numbered = (headers.LINE, b"%d" % row.line)
+                    yield Record(self.topic, key, value, [*shared, numbered, *extra], partition)
+
+    def _of_plain(self, origin: Origin, rows: PlainRows, partitions: int) -> Iterator[Record]:
+        """The same for rows of a file without unknown columns; what millions of rows go through."""
+        names, topic, shared = rows.names, self.topic, origin.headers()
+        personal = tuple(name for name in names if name in PERSONAL)
+        persons, pick = self._persons_of(origin.organization_id, personal), picker(names, personal)
+        places = _places(origin, rows.lines, rows.column("ID"), partitions)
+        for line, texts, (key, partition) in zip(rows.lines, rows.cells, places, strict=True):
+            replaced, seal = persons.replaced(pick(texts))
+            if "" in texts:
+                cells = {name: text for name, text in zip(names, texts, strict=False) if text}
+            else:
+                cells = dict(zip(names, texts, strict=False))
+            cells.update(replaced)
+            value = orjson.dumps(cells)
+            if len(value) > _FITS_BYTES and _fitting(value, seal) is None:
+                yield self._too_long(origin, line, partitions)
+            else:
+                yield Record(topic, key, value, [*shared, (headers.LINE, b"%d" % line), *seal], partition)
+
+    def _persons_of(self, organization_id: str, personal: tuple[str, ...]) -> Persons:
+        """The persons of an organisation's files with these personal columns."""
+        key = organization_id, personal
+        found = self._persons.get(key)
+        if found is None:
+            if len(self._persons) >= _FILES_REMEMBERED:
+                self._persons.clear()
+            found = Persons(self._pseudonymizer, self._sealer, organization_id, personal)
+            self._persons[key] = found
+        return found
+
+    def _too_long(self, origin: Origin, line: int, partitions: int) -> Record:
+        """The record that stands for a row that does not fit one."""
+        key = nameless_key(origin, line)
+        value, extra = self._unreadable(origin, UnreadableRow(line, "", Code.TOO_LARGE, _TOO_LONG))
+        numbered = (headers.LINE, b"%d" % line)
+        partition = home_of(key.decode()) % partitions
+        return Record(self.topic, key, value, [*origin.headers(), numbered, *extra], partition)
 
     def corrected(self, origin: Origin, line: int, cells: dict[str, Any], kept: Mapping[str, str]) -> Record:
         """The record of a row that was refused and is sent again; its partition is left to its key.
@@ -95,49 +141,68 @@ class RowRecords:
             RecordTooLarge: it is longer than a record may be.
             TypeError: a value has no form in JSON (`orjson.JSONEncodeError`).
         """
-        draft = self._protected(origin, line, cells, kept)
-        if draft is None:
-            raise RecordTooLarge("the row is longer than a record may be")
-        key, value, extra = draft
-        numbered = [(headers.LINE, str(line).encode())] if line else []
-        return Record(self.topic, key, value, [*origin.headers(), *numbered, *extra])
-
-    def _readable(self, origin: Origin, row: TableRow) -> "_Draft":
-        """Key, value and own headers of a row."""
-        draft = self._protected(origin, row.line, dict(row.cells), {})
-        if draft is not None:
-            return draft
-        detail = "the row is longer than a record may be"
-        return self._unreadable(origin, UnreadableRow(row.line, "", Code.TOO_LARGE, detail))
-
-    def _protected(
-        self, origin: Origin, line: int, cells: dict[str, Any], kept: Mapping[str, str]
-    ) -> "_Draft | None":
-        """The same of cells, which are changed in place; None when they do not fit a record."""
         originals = {**kept, **self._pseudonymizer.protect(origin.organization_id, cells)}
-        value = orjson.dumps(cells)
-        extra = [self._sealed(origin, orjson.dumps(originals))] if originals else []
-        if len(value) + sum(len(data) for _, data in extra) > MAX_RECORD_BYTES - _OVERHEAD_BYTES:
-            return None
-        record_id = plain_text(cells.get("ID"))
-        if record_id is None:
-            return nameless_key(origin, line), value, extra
-        return payment_key(origin.organization_id, origin.id_namespace, record_id).encode(), value, extra
+        seal = self._sealed(origin, orjson.dumps(originals)) if originals else []
+        draft = _fitting(orjson.dumps(cells), seal)
+        if draft is None:
+            raise RecordTooLarge(_TOO_LONG)
+        value, extra = draft
+        numbered = [(headers.LINE, b"%d" % line)] if line else []
+        key = _key(netstrings(origin.organization_id, origin.id_namespace).encode(), cells.get("ID"))
+        return Record(
+            self.topic,
+            key or nameless_key(origin, line),
+            value,
+            [*origin.headers(), *numbered, *extra],
+        )
+
+    def _draft(self, origin: Origin, row: Row) -> "_Draft | None":
+        """Value and own headers of a row; None when they do not fit a record."""
+        if isinstance(row, UnreadableRow):
+            return self._unreadable(origin, row)
+        cells = {**row.cells}
+        if isinstance(custom := cells.get(CUSTOM), dict):
+            cells[CUSTOM] = {**custom}
+        originals = self._pseudonymizer.protect(origin.organization_id, cells)
+        seal = self._sealed(origin, orjson.dumps(originals)) if originals else []
+        return _fitting(orjson.dumps(cells), seal)
 
     def _unreadable(self, origin: Origin, row: UnreadableRow) -> "_Draft":
         """The same for a row that has no cells: its text is only in the seal."""
         raw = row.raw.encode("utf-8", "surrogateescape" if _escaped(row.raw) else "surrogatepass")
-        return (
-            nameless_key(origin, row.line),
-            b"{}",
-            [(headers.UNREADABLE, row.code.encode()), self._sealed(origin, raw)],
-        )
+        return b"{}", [(headers.UNREADABLE, row.code.encode()), *self._sealed(origin, raw)]
 
-    def _sealed(self, origin: Origin, data: bytes) -> tuple[str, bytes]:
-        return headers.SEALED, self._sealer.seal(origin.organization_id, data).encode()
+    def _sealed(self, origin: Origin, data: bytes) -> Headers:
+        return [(headers.SEALED, self._sealer.seal(origin.organization_id, data).encode())]
 
 
-_Draft = tuple[bytes, bytes, list[tuple[str, bytes]]]
+_Draft = tuple[bytes, Headers]
+
+
+def _fitting(value: bytes, extra: Headers) -> _Draft | None:
+    """Value and headers, unless they are longer than a record may be."""
+    size = len(value)
+    for _, data in extra:
+        size += len(data)
+    return (value, extra) if size <= MAX_RECORD_BYTES - _OVERHEAD_BYTES else None
+
+
+def _places(
+    origin: Origin, lines: Sequence[int], ids: Sequence[Any], partitions: int
+) -> Iterator[tuple[bytes, int]]:
+    """Key and partition of each row."""
+    prefix = netstrings(origin.organization_id, origin.id_namespace).encode()
+    keys = [_key(prefix, given) or nameless_key(origin, line) for given, line in zip(ids, lines, strict=True)]
+    return zip(keys, (homes_of(keys) % np.uint32(partitions)).tolist(), strict=True)
+
+
+def _key(prefix: bytes, given: Any) -> bytes | None:
+    """`payment_key` of an ID, given the netstrings of its first parts; None for a row without one."""
+    record_id = plain_text(given)
+    if record_id is None:
+        return None
+    text = record_id.encode()
+    return b"%b%d:%b" % (prefix, len(text), text)
 
 
 def nameless_key(origin: Origin, line: int) -> bytes:

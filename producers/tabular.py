@@ -1,230 +1,166 @@
-"""The reader of tables: a CSV stream in, rows with their physical line numbers out, in constant memory.
+"""The reader of tables: a file in, rows with their physical line numbers out, in constant memory."""
 
-One quote too many must neither end the reading nor hide the rows behind it: a record that cannot be
-read is given up line by line until a line stands for a row again.
-"""
+import io
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final, Protocol
 
-import csv
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Final
+from producers.csv_records import CsvRecords
+from producers.decimal_comma import AMOUNTS, with_points, writes_commas
+from producers.header import Header, check_header
+from producers.table_rows import MAX_RAW_CHARS, Block, PlainRows, Row, TableRow, UnreadableRow
+from producers.text_lines import ZIP_MAGIC, BinarySource
+from producers.xlsx_records import XlsxRecords
+from schemas.fields import CUSTOM
 
-from producers.errors import FileRefused
-from producers.header import Header, check_header, fold
-from producers.text_lines import BinarySource, TextLines
-from schemas.fields import ALIASES, CUSTOM, NAMES
-from schemas.outcomes import Code
+ROWS_AT_ONCE: Final = 128
+"""Most rows of a batch: few enough to stay in the processor's cache on their way."""
 
-DELIMITERS: Final = (",", ";", "\t", "|")
-MAX_RECORD_CHARS: Final = 128 * 1024
-"""Longest record, in characters; a quoted cell may span lines up to this."""
-MAX_RECORD_LINES: Final = 200
-"""Most physical lines of a record."""
-MAX_RAW_CHARS: Final = 16 * 1024
-"""How much of an unreadable record is kept, in characters."""
-_FOLDED_NAMES: Final = frozenset(map(fold, (*NAMES, *ALIASES)))
+__all__ = ["MAX_RAW_CHARS", "ROWS_AT_ONCE", "Row", "Table", "TableRow", "UnreadableRow", "open_table"]
 
 
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """A row that was read: cells by canonical field name, unknown columns under `custom`, no empty cells.
+class Records(Protocol):
+    """Records of a file, whatever its form."""
 
-    `line` is the physical line on which the row begins, counted from 1 with the header.
-    """
+    header: list[str]
 
-    line: int
-    cells: dict[str, str | dict[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
-    """A row that could not be read; it is received all the same and ends quarantined.
-
-    `raw` is its text (cut if long; bytes that are no UTF-8 as surrogate escapes); `detail` says why
-    without any of it.
-    """
-
-    line: int
-    raw: str
-    code: Code
-    detail: str
-
-
-Row = TableRow | UnreadableRow
-"""A received row."""
-ROWS_AT_ONCE: Final = 500
-"""Rows of a batch."""
-
-
-class _RecordTooLong(Exception):
-    """The record in hand exceeds a limit."""
+    def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
+        """Rows of `width` cells and what could not be read, in order."""
+        ...
 
 
 class Table:
-    """Rows of a CSV source. The header is read and checked at once, the rows as they are asked for.
+    """Rows of a file. The header is read and checked at once, the rows as they are asked for.
+
+    Args:
+        source: the file, from its beginning.
+        profile: which columns it must have.
+        again: opens the same file once more, for the look at its decimal commas; without it every
+            number with a comma stays as it is, and is refused.
 
     Raises:
         FileRefused: no usable header.
         KeyError: there is no such profile.
     """
 
-    def __init__(self, source: BinarySource, profile: str) -> None:
-        self._lines = TextLines(source)
-        self._again: deque[str] = deque()
-        self._record: list[str] = []
-        self._too_long = False
-        first = self._first_line()
-        self.delimiter = _sniff(first)
-        self._reader = self._new_reader()
-        self._again.append(first)
-        self.header: Header = check_header(self._header_cells(), profile)
-
-    def batches(self) -> Iterator[list[Row]]:
-        """The rows in lists of at most `ROWS_AT_ONCE`."""
-        rows = iter(self)
-        while batch := list(islice(rows, ROWS_AT_ONCE)):
-            yield batch
+    def __init__(
+        self,
+        source: BinarySource,
+        profile: str,
+        again: "Callable[[], BinarySource] | None" = None,
+        records: "Callable[[BinarySource], Records]" = CsvRecords,
+    ) -> None:
+        self._open = records
+        self._records = records(source)
+        self._again = again
+        self.header: Header = check_header(self._records.header, profile)
+        self._commas: bool | None = None if again else False
+        self._amounts = [at for at, name in enumerate(self.header.names) if name in AMOUNTS]
 
     def __iter__(self) -> Iterator[Row]:
-        width = len(self.header.names)
-        while True:
-            self._record = []
-            try:
-                cells = next(self._reader)
-            except StopIteration:
-                return
-            except csv.Error:
-                yield self._give_up(Code.UNREADABLE_ROW, "the quotes do not match")
+        return chain.from_iterable(self.batches())
+
+    def batches(self) -> Iterator[Sequence[Row]]:
+        """The rows, at most `ROWS_AT_ONCE` at a time."""
+        for block in self._records.blocks(len(self.header.names)):
+            if isinstance(block, UnreadableRow):
+                yield [block]
                 continue
-            except _RecordTooLong:
-                yield self._give_up(Code.TOO_LARGE, "the row is longer than allowed")
-                continue
-            if len(cells) != width and not _fits(cells, width):
-                if any(cells):
-                    detail = f"{len(cells)} cells, the header has {width}"
-                    yield self._give_up(Code.UNREADABLE_ROW, detail)
-                continue
-            if not self._is_text():
-                yield self._give_up(Code.UNREADABLE_ROW, "bytes that are no text in the file's encoding")
-                continue
-            row = self._row(cells)
-            if row.cells:
-                yield row
+            if self._commas is None and self._has_comma(block):
+                self._commas = self._writes_commas()
+            rows = self._rows(block)
+            if self._commas:
+                rows = [
+                    TableRow(row.line, with_points(row.cells)) for row in rows if isinstance(row, TableRow)
+                ]
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                yield rows[start : start + ROWS_AT_ONCE]
 
-    def _new_reader(self) -> "Iterator[list[str]]":
-        return csv.reader(self._feed(), delimiter=self.delimiter, strict=True)
+    def _rows(self, block: Block) -> Sequence[Row]:
+        """Rows as they stand in the file; those that are empty are none."""
+        lines, records = block
+        if not all(map(any, records)):
+            full = [at for at, cells in enumerate(records) if any(cells)]
+            lines, records = [lines[at] for at in full], [records[at] for at in full]
+        if all(self.header.known):
+            return _without_empty_columns(self.header.names, lines, records)
+        return [
+            TableRow(line, self._sorted(self.header.names, cells))
+            for line, cells in zip(lines, records, strict=True)
+        ]
 
-    def _feed(self) -> Iterator[str]:
-        """Lines for the CSV parser, remembered as the record in hand."""
-        chars = 0
-        while True:
-            line = self._next_line()
-            if line is None:
-                return
-            chars = len(line) if not self._record else chars + len(line)
-            self._record.append(line)
-            if self._too_long or chars > MAX_RECORD_CHARS or len(self._record) > MAX_RECORD_LINES:
-                raise _RecordTooLong
-            yield line
-
-    def _next_line(self) -> str | None:
-        """The next physical line, one that was given back first; None at the end."""
-        self._too_long = False
-        if self._again:
-            return self._again.popleft()
-        line = next(self._lines, None)
-        self._too_long = line is not None and self._lines.too_long
-        return line
-
-    @property
-    def _line(self) -> int:
-        """Number of the physical line on which the record in hand begins."""
-        return self._lines.number - len(self._again) - len(self._record) + 1
-
-    def _give_up(self, code: Code, detail: str) -> UnreadableRow:
-        """Give the record in hand up as far as no line of it is a row; the rest is read again."""
-        lines = self._record
-        lost = next((at for at in range(1, len(lines)) if self._is_row(lines[at])), len(lines))
-        row = UnreadableRow(self._line, "".join(lines[:lost])[:MAX_RAW_CHARS], code, detail)
-        self._again.extendleft(reversed(lines[lost:]))
-        self._reader = self._new_reader()
-        return row
-
-    def _is_row(self, line: str) -> bool:
-        """Whether a line is a row by itself."""
-        try:
-            cells = next(csv.reader([line], delimiter=self.delimiter, strict=True), [])
-        except csv.Error:
-            return False
-        return len(self.header.names) > 1 and _fits(cells, len(self.header.names))
-
-    def _is_text(self) -> bool:
-        """Whether all bytes of the record in hand were text."""
-        for line in self._record:
-            if not line.isascii():
-                try:
-                    line.encode()
-                except UnicodeEncodeError:
-                    return False
-        return True
-
-    def _row(self, cells: Sequence[str]) -> TableRow:
-        """The record in hand as a row."""
-        found: dict[str, str | dict[str, str]] = {}
+    def _sorted(self, names: tuple[str, ...], cells: Sequence[str]) -> dict[str, Any]:
+        """Cells by field, unknown columns under `custom`."""
+        found: dict[str, Any] = {}
         custom: dict[str, str] = {}
-        for name, known, cell in zip(self.header.names, self.header.known, cells, strict=False):
+        for name, known, cell in zip(names, self.header.known, cells, strict=False):
             if cell:
-                if known:
-                    found[name] = cell
-                else:
-                    custom[name] = cell
+                (found if known else custom)[name] = cell
         if custom:
             found[CUSTOM] = custom
-        return TableRow(self._line, found)
+        return found
 
-    def _first_line(self) -> str:
-        """The first line that is not empty.
+    def _has_comma(self, block: Block) -> bool:
+        """Whether an amount in some rows has a comma."""
+        return any(
+            "," in "".join([cells[at] for cells in block.cells if len(cells) > at]) for at in self._amounts
+        )
 
-        Raises:
-            FileRefused: there is none, or it cannot be a header.
-        """
-        for line in self._lines:
-            if self._lines.too_long:
-                raise FileRefused(Code.BAD_HEADER, "the first line is longer than a header may be")
-            if line.strip():
-                return line
-        raise FileRefused(Code.EMPTY_FILE, "the file has no header: every line is empty")
-
-    def _header_cells(self) -> list[str]:
-        """Cells of the header.
-
-        Raises:
-            FileRefused: the header cannot be read.
-        """
+    def _writes_commas(self) -> bool:
+        """Look through the whole file for what commas in its amounts mean."""
+        if self._again is None:
+            return False
+        source = self._again()
         try:
-            cells = next(self._reader)
-        except (csv.Error, _RecordTooLong, StopIteration):
-            raise FileRefused(Code.BAD_HEADER, "the header cannot be read: its quotes do not match") from None
-        if not self._is_text():
-            raise FileRefused(Code.BAD_ENCODING, "the header is not text in UTF-8")
-        return cells
+            blocks = self._open(source).blocks(len(self.header.names))
+            rows = chain.from_iterable(self._rows(block) for block in blocks if isinstance(block, Block))
+            return writes_commas(row.cells for row in rows if isinstance(row, TableRow))
+        finally:
+            _close(source)
 
 
-def _fits(cells: Sequence[str], width: int) -> bool:
-    """Whether a row has as many cells as the header, empty ones behind a trailing delimiter apart."""
-    return len(cells) >= width and not any(cells[width:])
+def _without_empty_columns(
+    names: tuple[str, ...], lines: Sequence[int], records: Sequence[Sequence[str]]
+) -> PlainRows:
+    """Rows without the columns that none of them has a value in: most files have some."""
+    used = [at for at, column in enumerate(zip(*records, strict=False)) if any(column)]
+    if len(used) > 1 and len(used) < len(names):
+        return PlainRows(tuple(names[at] for at in used), lines, list(map(itemgetter(*used), records)))
+    return PlainRows(names, lines, records)
 
 
-def _sniff(header: str) -> str:
-    """The delimiter that makes most sense of the header: most known names, else most columns."""
+def open_table(open_source: Callable[[], BinarySource], profile: str) -> tuple[Table, Callable[[], None]]:
+    """The table of a file that is CSV, or a workbook by its first bytes; and what closes the file.
 
-    def sense(delimiter: str) -> tuple[int, int]:
-        try:
-            cells = next(csv.reader([header], delimiter=delimiter), [])
-        except csv.Error:
-            cells = []
-        return sum(fold(cell) in _FOLDED_NAMES for cell in cells), len(cells)
+    Raises:
+        FileRefused: no usable header.
+        KeyError: there is no such profile.
+    """
+    source = open_source()
+    try:
+        first = source.read(len(ZIP_MAGIC))
+        records = XlsxRecords if first == ZIP_MAGIC else CsvRecords
+        table = Table(_Begun(first, source), profile, open_source, records)
+    except BaseException:
+        _close(source)
+        raise
+    return table, lambda: _close(source)
 
-    return max(DELIMITERS, key=sense)
+
+class _Begun:
+    """A source of which the first bytes were read already."""
+
+    def __init__(self, first: bytes, rest: BinarySource) -> None:
+        self._first = io.BytesIO(first)
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; empty at the end."""
+        return self._first.read(size) or self._rest.read(size)
+
+
+def _close(source: BinarySource) -> None:
+    close = getattr(source, "close", None)  # what only lends its bytes has none
+    if close is not None:
+        close()

@@ -16,7 +16,7 @@ CHUNK_BYTES: Final = 256 * 1024
 MAX_LINE_CHARS: Final = 128 * 1024
 """Longest physical line, in characters; of a longer one only the beginning is kept."""
 _UTF16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-_ZIP: Final = b"PK\x03\x04"
+ZIP_MAGIC: Final = b"PK\x03\x04"
 _BROKEN: Final = "\udcff"
 
 
@@ -28,49 +28,30 @@ class BinarySource(Protocol):
         ...
 
 
-class TextLines:
-    """Iterator over the physical lines of a source, line ends included.
+def text_lines(source: BinarySource, max_chars: int = MAX_LINE_CHARS) -> Iterator[list[str]]:
+    """The physical lines of a source, line ends included, in lists of those that end in one read.
 
-    Attributes:
-        number: number of the latest line, counted from 1.
-        too_long: the latest line was longer than the limit and is cut.
+    A line longer than `max_chars` is cut to one character more, so that it is still seen to be too long.
 
     Raises:
         FileRefused: 0 bytes, or plainly not a text file.
     """
-
-    def __init__(self, source: BinarySource, max_chars: int = MAX_LINE_CHARS) -> None:
-        self.number = 0
-        self.too_long = False
-        self._max_chars = max_chars
-        self._lines = self._split(_texts(source))
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.number += 1
-        self.too_long = len(line) > self._max_chars
-        return line[: self._max_chars] if self.too_long else line
-
-    def _split(self, texts: Iterator[str]) -> Iterator[str]:
-        end = ""
-        tail = ""
-        for text in texts:
-            # A file without a line feed at its beginning may end its lines with carriage returns.
-            end = end or ("\r" if "\r" in text and "\n" not in text else "\n")
-            first, *rest = text.split(end)
-            if not rest:
-                # One character more than allowed, so that the line is still seen to be too long.
-                tail = (tail + text)[: self._max_chars + 1]
-                continue
-            yield tail + first + end
-            for line in rest[:-1]:
-                yield line + end
-            tail = rest[-1]
-        if tail:
-            yield tail
+    end = ""
+    tail = ""
+    for text in _texts(source):
+        # A file without a line feed at its beginning may end its lines with carriage returns.
+        end = end or ("\r" if "\r" in text and "\n" not in text else "\n")
+        first, *rest = text.split(end)
+        if not rest:
+            tail = (tail + text)[: max_chars + 1]
+            continue
+        tail, last = rest.pop(), tail + first
+        lines = [last + end, *[line + end for line in rest]]
+        if len(text) + len(last) > max_chars:
+            lines = [line if len(line) <= max_chars else line[: max_chars + 1] for line in lines]
+        yield lines
+    if tail:
+        yield [tail[: max_chars + 1]]
 
 
 def _texts(source: BinarySource) -> Iterator[str]:
@@ -100,7 +81,7 @@ def _decoder(first: bytes) -> tuple[codecs.IncrementalDecoder, int]:
     for bom, name in _UTF16.items():
         if first.startswith(bom):
             return codecs.getincrementaldecoder(name)("surrogatepass"), len(bom)
-    if first.startswith(_ZIP) or b"\0" in first[:64]:
+    if first.startswith(ZIP_MAGIC) or b"\0" in first[:64]:
         raise FileRefused(
             Code.BAD_ENCODING, "not a CSV file in UTF-8, or UTF-16 with a byte order mark: save it as CSV"
         )

@@ -3,7 +3,7 @@
 A cell that begins with `=`, `+`, `-` or `@` is a formula to Excel, LibreOffice and Google Sheets, and a
 sender chooses what is in a row (OWASP, "CSV Injection"). Excel also cuts a line at the list separator of
 its own country, so that `a;=cmd` can become two cells: the text after each separator is looked at as well.
-A plain number, such as `-5.00` or the second half of `1.3,-30.14`, is none and stays as it is.
+A plain number is none and stays as it is: a whole cell such as `-5.00`, or the second half of `1.3,-30.14`.
 """
 
 import re
@@ -13,10 +13,20 @@ _OPENS = "[=+\\-@\uff1d\uff0b\uff0d\uff20]"
 # What stands between a separator and the first character that a spreadsheet looks at; a separator itself
 # is left out, because what follows it is looked at anyway.
 _SKIPPED = '(?:(?![\\t\\r\\n])[\\s\\x00-\\x1f\\x7f\\u00ad\\u200b-\\u200f\\u2060\\ufeff"])'
-_SEPARATED = f"(?:^|(?<=[,;|\\t\\r\\n]))(?P<skipped>{_SKIPPED}*+)"
-_NUMBER = r"(?![+\-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+\-]?\d++)?[ ]*+(?:[,;|\t\r\n]|\Z))"
-_FORMULA = re.compile(f"{_SEPARATED}(?=(?:'+{_OPENS}|{_NUMBER}{_OPENS}))")
-_MARKED = re.compile(f"{_SEPARATED}'(?='*{_OPENS})")
+_NUMBER = r"[+\-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+\-]?\d++)?[ ]*+"
+_SEPARATOR = r"[,;|\t\r\n]"
+
+
+def _formula(begin: str, end: str) -> str:
+    """A place behind `begin` where a formula starts; a number that goes up to `end` is none."""
+    return f"{begin}{_SKIPPED}*+(?='+{_OPENS}|(?!{_NUMBER}{end}){_OPENS})"
+
+
+# The first number must be the whole cell: `-5;x` is none where the semicolon separates nothing.
+_ALONE = _formula("^", r"\Z")
+_BEHIND = _formula(f"(?<={_SEPARATOR})", rf"(?:{_SEPARATOR}|\Z)")
+_FORMULA = re.compile(f"{_ALONE}|{_BEHIND}")
+_MARKED = re.compile(f"(?:^|(?<={_SEPARATOR}))(?P<skipped>{_SKIPPED}*+)'(?='*{_OPENS})")
 
 
 def harmless(text: str) -> str:
@@ -25,7 +35,7 @@ def harmless(text: str) -> str:
     Every cell that leaves the system as CSV goes through this, header cells and reasons too. Quoting is
     the CSV writer's work and no defence: a spreadsheet takes the quotes off first.
     """
-    return _FORMULA.sub(r"\g<skipped>'", text)
+    return _FORMULA.sub(r"\g<0>'", text)
 
 
 def as_sent(cell: str) -> str:

@@ -1,7 +1,6 @@
 """A refused row as the record that replays it: the same door, the original lineage, a signed `replay_of`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -83,4 +82,4 @@ class ReplayRecords:
             > MAX_RECORD_BYTES - _ROOM_BYTES
         ):
             raise DoesNotFit
-        return replace(record, topic=row.topic, headers=[*record.headers, (headers.REPLAY_OF, mark)])
+        return record._replace(topic=row.topic, headers=[*record.headers, (headers.REPLAY_OF, mark)])

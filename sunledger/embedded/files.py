@@ -67,6 +67,23 @@ class FileLock:
         file.flush()
         self._file = file
 
+    def descriptor(self) -> int:
+        """The open file, which a child process may inherit: then the lock lasts as long as either.
+
+        Raises ValueError when the lock is not held.
+        """
+        if self._file is None:
+            raise ValueError("the lock is not held")
+        return self._file.fileno()
+
+    @classmethod
+    def inherited(cls, path: Path, descriptor: int) -> FileLock:
+        """The lock that the parent process held and handed over."""
+        os.set_inheritable(descriptor, False)
+        lock = cls(path)
+        lock._file = os.fdopen(descriptor, "a+", encoding="utf-8")
+        return lock
+
     def release(self) -> None:
         """Free the lock; calling it twice is harmless."""
         if self._file is not None:

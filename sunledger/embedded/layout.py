@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from sunledger.embedded.files import read_json, write_json
-
-DEFAULT_PORTS = {
-    "kafka": 9092,
-    "kafka_controller": 9093,
-    "clickhouse": 8123,
-    "redis": 6379,
-    "s3": 9000,
-    "api": 8000,
-}
-# Below the range from which Linux takes ports for outgoing connections: a part that is down for a moment must
-# not find its port taken by somebody's client socket.
-_FREE_PORTS = range(20000, 32000)
 
 
 @dataclass(frozen=True)
@@ -104,37 +90,3 @@ class Layout:
     def part(self, name: str) -> Path:
         """The data folder of one part."""
         return self.root / name
-
-
-def choose_ports(path: Path, *, prefer_defaults: bool) -> dict[str, int]:
-    """The ports of a data directory: those stored at `path` where still free, else new ones, stored again.
-
-    With `prefer_defaults` a new directory takes the well-known ports that are free; without, random ones, so
-    that several stacks (tests) never meet.
-    """
-    stored: dict[str, Any] = read_json(path) or {}
-    ports: dict[str, int] = {}
-    for name, default in DEFAULT_PORTS.items():
-        port = stored.get(name)
-        candidates = [port] if isinstance(port, int) else []
-        if prefer_defaults and not stored:
-            candidates.append(default)
-        ports[name] = next((p for p in candidates if p not in ports.values() and is_free(p)), 0)
-        while not ports[name]:
-            port = random.choice(_FREE_PORTS)  # noqa: S311 -- no secret
-            ports[name] = port if port not in ports.values() and is_free(port) else 0
-    if ports != stored:
-        write_json(path, ports)
-    return ports
-
-
-def is_free(port: int) -> bool:
-    """Whether 127.0.0.1:`port` can be listened on now."""
-    with socket.socket() as probe:
-        # As the servers do: a port in TIME_WAIT after a restart counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

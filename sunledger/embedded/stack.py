@@ -14,8 +14,9 @@ from sunledger.embedded import jars, part
 from sunledger.embedded.clickhouse import ClickHouse
 from sunledger.embedded.files import FileLock, read_json
 from sunledger.embedded.kafka import Kafka
-from sunledger.embedded.layout import Credentials, Layout, choose_ports, is_free
+from sunledger.embedded.layout import Credentials, Layout
 from sunledger.embedded.part import Part
+from sunledger.embedded.ports import PortClaims, choose_ports, is_free
 from sunledger.embedded.process import Child
 from sunledger.embedded.s3 import S3
 from sunledger.embedded.valkey import Valkey
@@ -64,10 +65,10 @@ class Plan:
     ports: dict[str, int]
 
 
-def plan(layout: Layout, *, prefer_defaults: bool) -> Plan:
+def plan(layout: Layout, claims: PortClaims, *, prefer_defaults: bool) -> Plan:
     """Decide ports and credentials of a data directory and describe its parts. The caller holds the lock."""
     _await_ports(layout.ports)
-    ports = choose_ports(layout.ports, prefer_defaults=prefer_defaults)
+    ports = choose_ports(layout.ports, claims, prefer_defaults=prefer_defaults)
     known = Credentials.load(layout.credentials)
     kafka = Kafka(layout.part("kafka"), ports["kafka"], ports["kafka_controller"])
     clickhouse = ClickHouse(
@@ -113,6 +114,7 @@ class Stack:
         self._names = [name for name in PARTS if name in parts]
         self._prefer_defaults = prefer_defaults
         self._lock = FileLock(self.layout.lock)
+        self._claims = PortClaims()
         self._plan: Plan | None = None
         self._children: dict[str, Child] = {}
 
@@ -134,7 +136,7 @@ class Stack:
         """
         if self._plan is None:
             self._lock.acquire()
-            self._plan = plan(self.layout, prefer_defaults=self._prefer_defaults)
+            self._plan = plan(self.layout, self._claims, prefer_defaults=self._prefer_defaults)
         names = [n for n in self._names if not self.is_running(n)] if name is None else [name]
         programs = [JAVA_PROGRAMS[n] for n in names if n in JAVA_PROGRAMS]
         if programs:
@@ -162,6 +164,7 @@ class Stack:
         finally:
             self._children.clear()
             self._plan = None
+            self._claims.release()
             self._lock.release()
 
     def restart(self, name: str) -> None:

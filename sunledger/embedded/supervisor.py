@@ -25,6 +25,7 @@ from sunledger.embedded.extra import ExtraPart
 from sunledger.embedded.files import FileLock, holder, is_held, write_json
 from sunledger.embedded.layout import Layout
 from sunledger.embedded.part import Part
+from sunledger.embedded.ports import PortClaims
 from sunledger.embedded.process import is_alive, rotate, tail
 from sunledger.embedded.runner import RestartPolicy, Runner
 from sunledger.embedded.stack import Endpoints, plan
@@ -113,10 +114,15 @@ def up(
     otherwise. `extra_parts` may be a function of the endpoints, called once ports and credentials are known.
     """
     layout = Layout.at(data_dir)
+    if detach:
+        return _told(lambda: _up_detached(layout, extra_parts))
+    return _told(lambda: _up_here(layout, extra_parts, policy, PortClaims()))
+
+
+def _told(run: Callable[[], int]) -> int:
+    """The exit code; what goes wrong in a known way is said."""
     try:
-        if detach:
-            return _up_detached(layout, extra_parts)
-        return _up_here(layout, extra_parts, policy)
+        return run()
     except EmbeddedError as error:
         _say(str(error))
         return 1
@@ -145,12 +151,14 @@ def status(data_dir: Path | str) -> list[PartStatus]:
     return statuses.read(Layout.at(data_dir))
 
 
-def _up_here(layout: Layout, extra_parts: ExtraParts, policy: RestartPolicy | None) -> int:
+def _up_here(
+    layout: Layout, extra_parts: ExtraParts, policy: RestartPolicy | None, claims: PortClaims
+) -> int:
     lock = FileLock(layout.lock)
     lock.acquire()
     try:
         jars.fetch_all()
-        planned = plan(layout, prefer_defaults=True)
+        planned = plan(layout, claims, prefer_defaults=True)
         extras = extra_parts(planned.endpoints) if callable(extra_parts) else extra_parts
         write_json(layout.endpoints, planned.endpoints.as_dict())
         parts: dict[str, Part] = {**planned.parts, **{extra.name: extra for extra in extras}}
@@ -166,6 +174,7 @@ def _up_here(layout: Layout, extra_parts: ExtraParts, policy: RestartPolicy | No
             _say(_reason(layout))
         return code
     finally:
+        claims.release()
         lock.release()
 
 
@@ -174,14 +183,15 @@ def _up_detached(layout: Layout, extra_parts: ExtraParts) -> int:
         return _await_ready(layout, None)
     # Here rather than in the detached process: its progress is for the person who waits.
     jars.fetch_all()
-    lock = FileLock(layout.lock)
+    lock, claims = FileLock(layout.lock), PortClaims()
     with lock:
-        endpoints = plan(layout, prefer_defaults=True).endpoints
+        endpoints = plan(layout, claims, prefer_defaults=True).endpoints
     extras = extra_parts(endpoints) if callable(extra_parts) else extra_parts
     layout.logs.mkdir(parents=True, exist_ok=True)
     log_path = layout.logs / "supervisor.log"
     rotate(log_path)
     layout.status.unlink(missing_ok=True)
+    claimed = claims.descriptors()
     with log_path.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 -- ourselves
             [sys.executable, "-m", "sunledger.embedded.supervisor", str(layout.root)],
@@ -189,12 +199,15 @@ def _up_detached(layout: Layout, extra_parts: ExtraParts) -> int:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=tuple(claimed.values()),
             cwd=Path(__file__).resolve().parents[2],
         )
     # By the pipe, because the environments of the parts hold secrets.
     if process.stdin is not None:
-        process.stdin.write(json.dumps([extra.as_dict() for extra in extras]).encode())
+        handed = {"parts": [extra.as_dict() for extra in extras], "ports": claimed}
+        process.stdin.write(json.dumps(handed).encode())
         process.stdin.close()
+    claims.release()
     code = _await_ready(layout, process)
     # It lives on without us: no warning about a child nobody waits for.
     process.returncode = 0
@@ -237,9 +250,11 @@ def _say(text: str) -> None:
 
 
 def main(args: Sequence[str]) -> int:
-    """The detached process: the data directory as argument, extra parts as JSON on standard input."""
-    extras = [ExtraPart.from_dict(value) for value in json.load(sys.stdin)]
-    return up(Path(args[0]), extras)
+    """The detached process: its data directory as argument, more parts and claimed ports as JSON on stdin."""
+    handed = json.load(sys.stdin)
+    extras = [ExtraPart.from_dict(value) for value in handed["parts"]]
+    claims = PortClaims({int(port): descriptor for port, descriptor in handed["ports"].items()})
+    return _told(lambda: _up_here(Layout.at(args[0]), extras, None, claims))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -66,7 +65,7 @@ async def test_published_records_are_where_their_home_is(
 
 async def test_partition_can_be_named(publisher: Publisher, endpoints: Endpoints, topic: str) -> None:
     """A record may name its partition."""
-    await publisher.publish_all([replace(record, partition=2) for record in some(topic, 3)], 10)
+    await publisher.publish_all([record._replace(partition=2) for record in some(topic, 3)], 10)
     assert {partition for partition, *_ in records_of(endpoints.kafka, topic)} == {2}
 
 

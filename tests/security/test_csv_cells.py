@@ -40,6 +40,8 @@ def _is_formula(cell: str) -> bool:
 @example("x\n@SUM(1)")
 @example("-2+3+cmd|' /C calc'!A0")
 @example("\ufeff=1")
+@example("-5;")
+@example("-5|' /C calc'!A0")
 def test_no_cell_is_a_formula_wherever_the_spreadsheet_cuts(text: str) -> None:
     """As one cell, and as the cells that another country's list separator makes of it."""
     made = harmless(text)

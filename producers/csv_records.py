@@ -1,0 +1,246 @@
+"""Records of a CSV source with the physical lines on which they begin, in constant memory.
+
+Whole windows of lines go through the parser at once. Where something is wrong in one, the record that is
+wrong is read line by line: one quote too many must neither end the reading nor hide the rows behind it, so
+a record that cannot be read is given up line by line until a line stands for a row again.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from producers.errors import FileRefused
+from producers.header import FOLDED_NAMES, fold
+from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
+from producers.text_lines import MAX_LINE_CHARS, BinarySource, text_lines
+from schemas.outcomes import Code
+
+DELIMITERS: Final = (",", ";", "\t", "|")
+MAX_RECORD_CHARS: Final = MAX_LINE_CHARS
+"""Longest record, in characters; a quoted cell may span lines up to this."""
+MAX_RECORD_LINES: Final = 200
+"""Most physical lines of a record."""
+_MOST_LINES: Final = 128
+"""Most lines that are parsed at once, so that their rows stay in the processor's cache until they are sent.
+Behind a record that could not be read it is one line, then two, four, …"""
+
+
+class _RecordTooLong(Exception):
+    """The record in hand exceeds a limit."""
+
+
+class CsvRecords:
+    """Records of a CSV source: its header at once, blocks of rows as they are asked for.
+
+    Raises:
+        FileRefused: there is no header, or it cannot be read.
+
+    Attributes:
+        delimiter: one of `DELIMITERS`, found from the header.
+        header: cells of the header.
+    """
+
+    def __init__(self, source: BinarySource) -> None:
+        self._chunks = text_lines(source)
+        self._again: deque[str] = deque()
+        self._taken = 0
+        self._record: list[str] = []
+        first = self._first_line()
+        self.delimiter = _sniff(first)
+        self._reader = self._new_reader()
+        self._give_back([first])
+        self.header = self._header_cells()
+        self._window = _MOST_LINES
+
+    def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
+        """Rows of `width` cells and what could not be read, in order.
+
+        A block's rows have at least `width` cells; empty lines and lines of delimiters are rows too.
+        """
+        while lines := self._window_of_lines():
+            block, used = self._parsed(lines, width)
+            if block.cells:
+                yield block
+            self._give_back(lines[used:])
+            if used == len(lines):
+                self._window = min(2 * self._window, _MOST_LINES)
+            elif (row := self._one(width)) is not None:
+                self._window = self._window if isinstance(row, Block) else 1
+                yield row
+
+    def _window_of_lines(self) -> list[str]:
+        """The next lines, at most a window of them; empty at the end."""
+        if not self._again:
+            self._again.extend(next(self._chunks, ()))
+        size = min(self._window, len(self._again))
+        if size == len(self._again):
+            lines = list(self._again)
+            self._again.clear()
+        else:
+            lines = [self._again.popleft() for _ in range(size)]
+        self._taken += size
+        return lines
+
+    def _give_back(self, lines: Sequence[str]) -> None:
+        self._again.extendleft(reversed(lines))
+        self._taken -= len(lines)
+
+    def _parsed(self, lines: list[str], width: int) -> tuple[Block, int]:
+        """The records that begin the lines and have nothing wrong, and how many lines they are."""
+        first = self._taken - len(lines) + 1
+        records, ends = self._records_of(lines)
+        good, plain = len(records), len(records) == len(lines)
+        if not (plain and _is_text(lines) and max(map(len, lines)) <= MAX_LINE_CHARS):
+            good = next((at for at in range(good) if not self._is_good(lines, ends, at)), good)
+        if {*map(len, records)} != {width}:
+            good = next((at for at in range(good) if not _is_row(records[at], width)), good)
+        if good == len(lines):
+            return Block(range(first, first + good), records), good
+        starts = [first + end for end in (0, *ends)][:good]
+        used = ends[good - 1] if good else 0
+        return Block(starts, records[:good]), used
+
+    def _records_of(self, lines: list[str]) -> tuple[list[list[str]], Sequence[int]]:
+        """Records that begin the lines, and how many lines they are together with those before each."""
+        try:
+            records = list(csv.reader(lines, delimiter=self.delimiter, strict=True))
+        except csv.Error:
+            records = []
+        if len(records) == len(lines):
+            return records, range(1, len(lines) + 1)
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        records, ends = [], []
+        try:
+            for cells in reader:
+                records.append(cells)
+                ends.append(reader.line_num)
+        except csv.Error:
+            pass  # what is wrong is told by `_one`, which reads the same record again
+        return records, ends
+
+    @staticmethod
+    def _is_good(lines: list[str], ends: Sequence[int], at: int) -> bool:
+        """Whether a record is text and within the limits."""
+        own = lines[ends[at - 1] if at else 0 : ends[at]]
+        return len(own) <= MAX_RECORD_LINES and sum(map(len, own)) <= MAX_RECORD_CHARS and _is_text(own)
+
+    def _one(self, width: int) -> Block | UnreadableRow | None:
+        """The next record, read line by line; None at the end."""
+        self._record = []
+        try:
+            cells = next(self._reader)
+        except StopIteration:
+            self._reader = self._new_reader()
+            return None
+        except csv.Error:
+            return self._give_up(Code.UNREADABLE_ROW, "the quotes do not match", width)
+        except _RecordTooLong:
+            return self._give_up(Code.TOO_LARGE, "the row is longer than allowed", width)
+        if not _is_row(cells, width):
+            detail = f"{len(cells)} cells, the header has {width}"
+            return self._give_up(Code.UNREADABLE_ROW, detail, width)
+        if not _is_text(self._record):
+            return self._give_up(
+                Code.UNREADABLE_ROW, "bytes that are no text in the file's encoding", width, whole=True
+            )
+        return Block([self._taken - len(self._record) + 1], [cells])
+
+    def _new_reader(self) -> "Iterator[list[str]]":
+        return csv.reader(self._feed(), delimiter=self.delimiter, strict=True)
+
+    def _feed(self) -> Iterator[str]:
+        """Lines for the CSV parser, remembered as the record in hand."""
+        while self._again or self._more():
+            line = self._again.popleft()
+            self._taken += 1
+            self._record.append(line)
+            too_many = len(self._record) > MAX_RECORD_LINES
+            if too_many or sum(map(len, self._record)) > MAX_RECORD_CHARS:
+                raise _RecordTooLong
+            yield line
+
+    def _more(self) -> bool:
+        """Take further lines from the source; False at its end."""
+        self._again.extend(next(self._chunks, ()))
+        return bool(self._again)
+
+    def _give_up(self, code: Code, detail: str, width: int, *, whole: bool = False) -> UnreadableRow:
+        """Give the record in hand up as far as no line of it is a row; the rest is read again."""
+        lines = self._record
+        rows = range(0) if whole else range(1, len(lines))
+        lost = next((at for at in rows if self._stands_alone(lines[at], width)), len(lines))
+        row = UnreadableRow(self._taken - len(lines) + 1, "".join(lines[:lost])[:MAX_RAW_CHARS], code, detail)
+        self._give_back(lines[lost:])
+        self._reader = self._new_reader()
+        return row
+
+    def _stands_alone(self, line: str, width: int) -> bool:
+        """Whether a line is a row by itself."""
+        try:
+            cells = next(csv.reader([line], delimiter=self.delimiter, strict=True), [])
+        except csv.Error:
+            return False
+        return width > 1 and len(cells) >= width and not any(cells[width:])
+
+    def _first_line(self) -> str:
+        """The first line that is not empty.
+
+        Raises:
+            FileRefused: there is none, or it cannot be a header.
+        """
+        while self._again or self._more():
+            line = self._again.popleft()
+            self._taken += 1
+            if len(line) > MAX_LINE_CHARS:
+                raise FileRefused(Code.BAD_HEADER, "the first line is longer than a header may be")
+            if line.strip():
+                return line
+        raise FileRefused(Code.EMPTY_FILE, "the file has no header: every line is empty")
+
+    def _header_cells(self) -> list[str]:
+        """Cells of the header.
+
+        Raises:
+            FileRefused: the header cannot be read.
+        """
+        try:
+            cells = next(self._reader)
+        except (csv.Error, _RecordTooLong, StopIteration):
+            raise FileRefused(Code.BAD_HEADER, "the header cannot be read: its quotes do not match") from None
+        if not _is_text(self._record):
+            raise FileRefused(Code.BAD_ENCODING, "the header is not text in UTF-8")
+        return cells
+
+
+def _is_row(cells: Sequence[str], width: int) -> bool:
+    """Whether a record has as many cells as the header, empty ones behind a trailing delimiter apart.
+
+    An empty line, or one of delimiters only, is as good as a row: it has no cells.
+    """
+    return not any(cells[width:]) if len(cells) >= width else not any(cells)
+
+
+def _is_text(lines: Sequence[str]) -> bool:
+    """Whether all bytes of some lines were text."""
+    text = "".join(lines)
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sniff(header: str) -> str:
+    """The delimiter that makes most sense of the header: most known names, else most columns."""
+
+    def sense(delimiter: str) -> tuple[int, int]:
+        try:
+            cells = next(csv.reader([header], delimiter=delimiter), [])
+        except csv.Error:
+            cells = []
+        return sum(fold(cell) in FOLDED_NAMES for cell in cells), len(cells)
+
+    return max(DELIMITERS, key=sense)

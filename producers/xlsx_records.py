@@ -1,0 +1,149 @@
+"""Records of the first visible sheet of an xlsx workbook, a courtesy for uploads: the same rules as for CSV.
+
+A workbook is read whole, so its size is limited, packed and unpacked. Numbers become the shortest text that
+means the same number, dates ISO 8601 without a zone; a row with a formula error (`#N/A`) is unreadable.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+
+from producers.errors import FileRefused
+from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
+from producers.text_lines import BinarySource
+from schemas.outcomes import Code
+
+MAX_PACKED_BYTES: Final = 64 * 1024 * 1024
+"""Largest workbook."""
+MAX_UNPACKED_BYTES: Final = 512 * 1024 * 1024
+"""Largest sum of what is packed in it."""
+MAX_COLUMNS: Final = 1024
+"""Widest sheet, empty columns included; `check_header` has the limit of its own for names."""
+_ROWS_AT_ONCE: Final = 1000
+_REL: Final = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
+_SHEET: Final = re.compile(rb"<(?:\w+:)?sheet\b[^>]*>")
+_ERROR_CELL: Final = re.compile(rb'<(?:\w+:)?c\b(?=[^>]*\bt="e")[^>]*\br="[A-Z]+(\d+)"')
+_OVERLAP: Final = 1024
+"""Bytes of a sheet that are looked at twice, because a tag may lie on the border of two pieces."""
+
+
+class XlsxRecords:
+    """Records of a workbook, see `producers.csv_records.CsvRecords`.
+
+    Raises:
+        FileRefused: it is no workbook, too large, locked by a password, or empty.
+    """
+
+    def __init__(self, source: BinarySource) -> None:
+        data = _all_of(source)
+        try:
+            _check_sizes(data)
+            book = CalamineWorkbook.from_filelike(io.BytesIO(data))
+            visible = [sheet.visible is SheetVisibleEnum.Visible for sheet in book.sheets_metadata]
+            index = visible.index(True) if True in visible else 0
+            self._sheet = book.get_sheet_by_index(index)
+            self._errors = _rows_with_errors(data, index)
+        except (CalamineError, zipfile.BadZipFile, KeyError, IndexError, OSError) as error:
+            detail = f"not a workbook that can be read ({type(error).__name__}): save it as CSV or xlsx"
+            raise FileRefused(Code.BAD_ENCODING, detail) from None
+        if self._sheet.width > MAX_COLUMNS:
+            detail = f"the sheet is {self._sheet.width} columns wide; at most {MAX_COLUMNS} are read"
+            raise FileRefused(Code.BAD_HEADER, detail)
+        self._rows = enumerate(self._sheet.iter_rows(), 1)
+        self.header = next((cells for _, row in self._rows if any(cells := list(map(_text, row)))), [])
+        if not self.header:
+            raise FileRefused(Code.EMPTY_FILE, "the workbook has no header: its first visible sheet is empty")
+
+    def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
+        """Rows of `width` cells and what could not be read, in order."""
+        lines: list[int] = []
+        block: list[list[str]] = []
+        for line, row in self._rows:
+            cells = list(map(_text, row))
+            if line in self._errors or any(cells[width:]):
+                if block:
+                    yield Block(lines, block)
+                    lines, block = [], []
+                yield _unreadable(line, cells, width, in_error=line in self._errors)
+                continue
+            lines.append(line)
+            block.append(cells)
+            if len(block) == _ROWS_AT_ONCE:
+                yield Block(lines, block)
+                lines, block = [], []
+        if block:
+            yield Block(lines, block)
+
+
+def _unreadable(line: int, cells: list[str], width: int, *, in_error: bool) -> UnreadableRow:
+    detail = "a formula of the row ended in an error" if in_error else f"cells beyond the header's {width}"
+    return UnreadableRow(line, "\t".join(cells)[:MAX_RAW_CHARS], Code.UNREADABLE_ROW, detail)
+
+
+def _all_of(source: BinarySource) -> bytes:
+    """The whole workbook.
+
+    Raises:
+        FileRefused: it is larger than allowed.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while part := source.read(1024 * 1024):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_PACKED_BYTES:
+            detail = f"the workbook is larger than {MAX_PACKED_BYTES:,} bytes: save it as CSV"
+            raise FileRefused(Code.TOO_LARGE, detail)
+    return b"".join(parts)
+
+
+def _check_sizes(data: bytes) -> None:
+    """Look at what the workbook unpacks to, before anything is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        size = sum(member.file_size for member in packed.infolist())
+    if size > MAX_UNPACKED_BYTES:
+        detail = f"the workbook unpacks to {size:,} bytes; at most {MAX_UNPACKED_BYTES:,} are read"
+        raise FileRefused(Code.TOO_LARGE, detail)
+
+
+def _rows_with_errors(data: bytes, index: int) -> set[int]:
+    """Numbers of the rows of a sheet in which a formula ended in an error; their cells read as empty."""
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        sheets = _SHEET.findall(packed.read("xl/workbook.xml"))
+        wanted = _attribute(sheets[index], rb"(?:\w+:)?id")
+        rels = _REL.findall(packed.read("xl/_rels/workbook.xml.rels"))
+        target = next(_attribute(rel, b"Target") for rel in rels if _attribute(rel, b"Id") == wanted)
+        name = target.decode().lstrip("/")
+        rows: set[int] = set()
+        with packed.open(name if name.startswith("xl/") else f"xl/{name}") as sheet:
+            rest = b""
+            while part := sheet.read(1024 * 1024):
+                rows.update(int(number) for number in _ERROR_CELL.findall(rest + part))
+                rest = part[-_OVERLAP:]
+        return rows
+
+
+def _attribute(tag: bytes, name: bytes) -> bytes:
+    found = re.search(rb"\s" + name + rb'="([^"]*)"', tag)
+    return found[1] if found else b""
+
+
+def _text(value: Any) -> str:
+    """A cell's text: exact for whole numbers, the shortest that means the same for others."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+    if isinstance(value, date):
+        return f"{value.isoformat()}T00:00:00"
+    return str(value)

@@ -1,0 +1,116 @@
+"""Workbooks give the same rows as a CSV file of the same table, with the rows' own numbers."""
+
+import io
+import zipfile
+from datetime import datetime
+from typing import Any
+
+import pytest
+import xlsxwriter
+
+from producers import xlsx_records
+from producers.errors import FileRefused
+from producers.tabular import TableRow, UnreadableRow, open_table
+from schemas.fields import PROFILES
+from schemas.outcomes import Code
+
+HEADER = sorted(PROFILES["s3"])
+GOOD = dict(zip(HEADER, [f"v{at}" for at in range(len(HEADER))], strict=True))
+
+
+def workbook(*rows: list[Any], first_row: int = 0, hidden_before: bool = False) -> bytes:
+    """A workbook with these rows on its first visible sheet."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True})
+    dates = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+    if hidden_before:
+        book.add_worksheet("Hidden").hide()
+    sheet = book.add_worksheet("Payments")
+    sheet.activate()
+    sheet.set_first_sheet()
+    for at, row in enumerate(rows, first_row):
+        for column, value in enumerate(row):
+            if isinstance(value, datetime):
+                sheet.write_datetime(at, column, value, dates)
+            elif value == "#DIV/0!":
+                sheet.write_formula(at, column, "=1/0", None, "#DIV/0!")
+            else:
+                sheet.write(at, column, value)
+    book.close()
+    return data.getvalue()
+
+
+def read(data: bytes) -> list[TableRow | UnreadableRow]:
+    """All rows of a workbook."""
+    table, close = open_table(lambda: io.BytesIO(data), "s3")
+    rows = list(table)
+    close()
+    return rows
+
+
+def row(**cells: Any) -> list[Any]:
+    """A good row with some other cells."""
+    return [(GOOD | cells)[name] for name in HEADER]
+
+
+def refusal(data: bytes) -> FileRefused:
+    """The file-level error of a workbook."""
+    with pytest.raises(FileRefused) as refused:
+        open_table(lambda: io.BytesIO(data), "s3")
+    return refused.value
+
+
+def test_cells_become_exact_texts() -> None:
+    """Whole numbers have no `.0`, dates are ISO 8601, texts stay what they are."""
+    values = {"ID": 45987, "PAYMENT_AMOUNT": 1234.5, "METER_ID": "00123", "CUSTOMER_PHONE": 2345678901234,
+              "TIMESTAMP": datetime(2021, 5, 16, 14, 16, 1)}  # fmt: skip
+    (found,) = read(workbook(HEADER, row(**values)))
+    assert found == TableRow(
+        2,
+        {**GOOD, "ID": "45987", "PAYMENT_AMOUNT": "1234.5", "METER_ID": "00123",
+         "CUSTOMER_PHONE": "2345678901234", "TIMESTAMP": "2021-05-16T14:16:01"},
+    )  # fmt: skip
+
+
+def test_lines_are_the_sheets_rows() -> None:
+    """Empty rows above the header and between rows are counted and are no rows."""
+    rows = read(workbook(HEADER, row(), [], row(ID="b"), first_row=3))
+    assert [found.line for found in rows] == [5, 7]
+
+
+def test_the_first_visible_sheet_is_read() -> None:
+    """A hidden sheet before it is not."""
+    assert len(read(workbook(HEADER, row(), hidden_before=True))) == 1
+
+
+def test_formula_errors_and_stray_cells_cost_their_row() -> None:
+    """A row with `#DIV/0!`, or with cells beyond the header, is unreadable; the others are not."""
+    rows = read(workbook(HEADER, row(), row(PAYMENT_AMOUNT="#DIV/0!"), [*row(), "stray"], row()))
+    assert [type(found) for found in rows] == [TableRow, UnreadableRow, UnreadableRow, TableRow]
+    assert "formula" in rows[1].detail  # type: ignore[union-attr]
+
+
+def test_many_rows_come_in_batches() -> None:
+    """A workbook of thousands of rows gives each once."""
+    rows = read(workbook(HEADER, *[row(ID=f"p{at}") for at in range(2500)]))
+    assert [found.line for found in rows] == list(range(2, 2502))
+
+
+def test_header_rules_are_those_of_files() -> None:
+    """A wrong header says what was found and what is expected."""
+    assert "expected 'ID'" in refusal(workbook([" id", *HEADER[1:]])).detail
+    assert refusal(workbook()).code is Code.EMPTY_FILE
+
+
+def test_files_that_are_no_workbooks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zip files of other things, broken ones and bombs are file errors, and nothing is unpacked."""
+    other = io.BytesIO()
+    with zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("readme.txt", b"0" * 100_000)
+    assert refusal(other.getvalue()).code is Code.BAD_ENCODING
+    assert refusal(b"PK\x03\x04rest").code is Code.BAD_ENCODING
+    assert refusal(workbook(HEADER, row())[:-200]).code is Code.BAD_ENCODING
+    monkeypatch.setattr(xlsx_records, "MAX_UNPACKED_BYTES", 50_000)
+    assert refusal(other.getvalue()).code is Code.TOO_LARGE
+    monkeypatch.setattr(xlsx_records, "MAX_PACKED_BYTES", 100)
+    assert refusal(other.getvalue()).code is Code.TOO_LARGE
