@@ -13,7 +13,9 @@ from api import problems
 from api.audit import endpoints as audit
 from api.auth import endpoints as auth
 from api.auth.service import ensure_admin
+from api.checks import endpoints as checks
 from api.conflicts import endpoints as conflicts
+from api.contract import endpoints as contract
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.deps import Running
@@ -25,6 +27,9 @@ from api.middleware import BodyLimit, RequestContext
 from api.ops import endpoints as ops
 from api.ops.readiness import Readiness
 from api.parts import ApiParts
+from api.payments import endpoints as payments
+from api.payments.schemas import PaymentsRequest
+from api.payments.service import PaymentIntake
 from api.quarantine import endpoints as quarantine
 from api.quarantine.assembly import make_desk
 from api.quarantine.claims import Claims
@@ -32,13 +37,17 @@ from api.quarantine.settling import Settler
 from api.rates import RateLimiter
 from api.reads import endpoints as reads
 from api.reads.repository import Devices
+from api.receipts import endpoints as receipts
 from api.redis_client import RedisGate
 from api.registry import endpoints as registry
 from api.sealing import CredentialBox
 from api.store import Store
+from api.templates import endpoints as templates
 from api.tokens import endpoints as tokens
 from api.tokens.keeper import TokenKeeper
 from api.tokens.state import TokenState
+from api.uploads import endpoints as uploads
+from api.uploads.assembly import UploadThread, make_spool
 from schemas.read_requests import MeterReadsRequest
 from sinks import queries
 
@@ -58,10 +67,31 @@ def create_app(parts: ApiParts) -> FastAPI:
         redoc_url=None,
     )
     app.state.parts = parts
-    app.add_middleware(BodyLimit, max_bytes=parts.settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=parts.settings.max_body_bytes,
+        max_upload_bytes=parts.settings.max_upload_bytes,
+    )
     app.add_middleware(RequestContext)
     problems.install(app)
-    for area in (auth, registry, tokens, datasets, reads, ledger, conflicts, quarantine, audit, ops):
+    for area in (
+        auth,
+        registry,
+        tokens,
+        datasets,
+        checks,
+        reads,
+        payments,
+        uploads,
+        receipts,
+        ledger,
+        conflicts,
+        quarantine,
+        audit,
+        contract,
+        templates,
+        ops,
+    ):
         app.include_router(area.router)
     _describe(app)
     return app
@@ -76,6 +106,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.running = found
     keeper = asyncio.create_task(found.keeper.run(), name="token-keeper")
     settler = asyncio.create_task(found.settler.run(), name="claim-settler")
+    files = UploadThread(parts, found.db, found.box, found.spool)
+    files.start()
     try:
         yield
     finally:
@@ -83,6 +115,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         found.settler.stop()
         await keeper
         await settler
+        await run_in_threadpool(files.stop)
         await found.gate.close()
         found.store.close()
         found.db.close()
@@ -95,6 +128,7 @@ def _assemble(parts: ApiParts) -> Running:
     settler = Settler(Claims(db), store, parts.tails)
     limits = {
         "reads": settings.reads_limit,
+        "payments": settings.payments_limit,
         "login": settings.login_limit,
         "login_address": settings.login_address_limit,
     }
@@ -108,10 +142,12 @@ def _assemble(parts: ApiParts) -> Running:
         keeper=TokenKeeper(db, gate, state),
         rates=RateLimiter(gate, limits),
         devices=Devices(db),
-        box=CredentialBox(settings.credential_key),
+        payments=PaymentIntake(parts, db),
+        box=CredentialBox(settings.credential_key, *settings.credential_keys_before),
         store=store,
         desk=make_desk(parts, db, store, settler),
         settler=settler,
+        spool=make_spool(parts),
         readiness=Readiness(
             {
                 "sql": lambda: run_in_threadpool(db.ping),
@@ -136,7 +172,7 @@ def _describe(app: FastAPI) -> None:
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             schemas = made()["components"]["schemas"]
-            for model in (Problem, MeterReadsRequest):
+            for model in (Problem, MeterReadsRequest, PaymentsRequest):
                 found = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 schemas.update(found.pop("$defs", {}))
                 schemas[model.__name__] = found

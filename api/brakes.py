@@ -7,11 +7,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message
 from pydantic import ValidationError
 from sqlalchemy import select
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from api.db import Database
+from api.ids import is_id
 from api.models import Dataset
 from api.registry import repository
 from api.relay_metrics import DATASETS_PAUSED
@@ -86,6 +87,8 @@ class BrakeKeeper:
         except (OperationalError, InterfaceError, PoolTimeout) as exc:
             log.warning("brake_waits", part="sql", error=type(exc).__name__)
             return False
+        except DBAPIError as exc:  # the database will never take it: whoever waits for that stops all others
+            log.error("alert_refused", error=type(exc).__name__)
         return True
 
 
@@ -95,6 +98,10 @@ def pause(session: Session, alert: DatasetFailing) -> bool:
     Rows that failed under an earlier version say nothing about a dataset that somebody has changed, or
     resumed, since.
     """
+    if not is_id(alert.dataset_id) or not is_id(alert.organization_id):
+        owner = alert.organization_id if is_id(alert.organization_id) else ""
+        log.error("rows_fail_outside_datasets", organization_id=owner, topic=alert.topic)
+        return False
     query = select(Dataset).where(
         Dataset.id == alert.dataset_id, Dataset.organization_id == alert.organization_id
     )

@@ -13,6 +13,7 @@ from api.jwts import TokenSigner
 from api.keys import KeyRing
 from api.ops.readiness import Readiness
 from api.parts import ApiParts
+from api.payments.service import PaymentIntake
 from api.quarantine.desk import Desk
 from api.quarantine.settling import Settler
 from api.rates import RateLimiter
@@ -22,6 +23,7 @@ from api.sealing import CredentialBox
 from api.store import Store
 from api.tokens.keeper import TokenKeeper
 from api.tokens.state import TokenState
+from api.uploads.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,12 @@ class Running:
     keeper: TokenKeeper
     rates: RateLimiter
     devices: Devices
+    payments: PaymentIntake
     box: CredentialBox
     store: Store
     desk: Desk
     settler: Settler
+    spool: Spool
     readiness: Readiness
 
 

@@ -6,13 +6,14 @@
     ├── Forbidden 403             WrongDevice
     ├── NotFound 404
     ├── MethodNotAllowed 405
-    ├── Conflict 409              AlreadyExists, Archived, VersionsChanged, DecisionIdTaken, NothingToUndo
-    ├── BodyTooLarge 413
+    ├── Conflict 409              AlreadyExists, Archived, PlaceTaken, VersionsChanged, DecisionIdTaken,
+    │                             DecisionsChanged, NothingToUndo
+    ├── BodyTooLarge 413          UploadTooLarge
     ├── UnsupportedMediaType 415
     ├── Invalid 422
     ├── TooManyRequests 429       retryable
     ├── InternalError 500
-    └── Unavailable 503           retryable: BrokerAway, TokenStateUnknown, StoreAway
+    └── Unavailable 503           retryable: BrokerAway, TokenStateUnknown, StoreAway, DecidersBusy
 
 A detail names fields and rules, never a value that was sent: values may be personal data.
 """
@@ -191,6 +192,13 @@ class Archived(Conflict):
     default = "This is archived; restore it first."
 
 
+class PlaceTaken(Conflict):
+    """Another dataset, perhaps of another organisation, reads the same bucket and prefix."""
+
+    code = "place_taken"
+    default = "Another dataset reads this bucket and prefix: archive that one, or use another prefix."
+
+
 class VersionsChanged(Conflict):
     """A version arrived after the decider looked."""
 
@@ -203,6 +211,18 @@ class DecisionIdTaken(Conflict):
 
     code = "decision_id_taken"
     default = "Another decision about this case has that `decision_id`; choose a new one."
+
+
+class DecisionsChanged(Conflict):
+    """A decision was made after the decider looked."""
+
+    code = "decisions_changed"
+
+    def __init__(self, latest_decision_id: str) -> None:
+        latest = f"`{latest_decision_id}`" if latest_decision_id else "none"
+        detail = f"The latest decision is not `latest_decision_id` but {latest}; look at the case again."
+        fault = FieldProblem(field="latest_decision_id", code=self.code, detail=latest_decision_id)
+        super().__init__(detail, errors=[fault])
 
 
 class NothingToUndo(Conflict):
@@ -218,6 +238,13 @@ class BodyTooLarge(ApiError):
     status = 413
     code = "body_too_large"
     default = "The body is too large; send several smaller ones."
+
+
+class UploadTooLarge(BodyTooLarge):
+    """An uploaded file is over its limit."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"The file is too large: at most {max_bytes} bytes; send it in several parts.")
 
 
 class UnsupportedMediaType(ApiError):
@@ -283,6 +310,13 @@ class StoreAway(Unavailable):
 
     code = "store_away"
     default = "The store does not answer; try again."
+
+
+class DecidersBusy(Unavailable):
+    """Others decide about cases of the organisation; decisions are made one after the other."""
+
+    code = "deciders_busy"
+    default = "Others are deciding about cases of this organisation; try again."
 
 
 def responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:

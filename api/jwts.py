@@ -11,6 +11,7 @@ from api.keys import KeyRing
 
 USERS: Final = "sunledger:users"
 DEVICES: Final = "sunledger:devices"
+ORGANIZATIONS: Final = "sunledger:organizations"
 MAX_TOKEN: Final = 4096
 CLOCK_SKEW_S: Final = 5
 _REQUIRED: Final = ["exp", "iat", "iss", "aud", "sub", "jti"]

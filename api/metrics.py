@@ -15,12 +15,17 @@ ROWS_IN: Final = Counter(
     "Reads taken in and acknowledged by the broker, by verdict of the request check.",
     ["verdict"],
 )
+PAYMENTS_IN: Final = Counter(
+    "sunledger_api_payments_in_total",
+    "Payments taken in by requests and acknowledged by the broker, by verdict of the request check.",
+    ["verdict"],
+)
 PUBLISH_FAILURES: Final = Counter(
     "sunledger_api_publish_failures_total", "Requests answered 503 because the broker did not acknowledge."
 )
 TOKEN_CHECKS: Final = Counter(
     "sunledger_api_token_checks_total",
-    "Device token checks, by who answered (redis, sql, memory) and the result.",
+    "Checks of device and organisation tokens, by who answered (redis, sql, memory) and the result.",
     ["by", "result"],
 )
 RATE_LIMITED: Final = Counter(
@@ -30,4 +35,9 @@ QUARANTINE_ACTIONS: Final = Counter(
     "sunledger_quarantine_actions_total",
     "Refused rows that people acted on, by what they did (replayed, discarded, restored).",
     ["action"],
+)
+UPLOADS: Final = Counter(
+    "sunledger_uploads_total",
+    "Uploads that reached an end, by state (published, failed, cancelled).",
+    ["state"],
 )

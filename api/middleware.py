@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ApiError, BadEncoding, BodyTooLarge, InternalError, UnsupportedMediaType
+from api.errors import ApiError, BadEncoding, BodyTooLarge, InternalError, UnsupportedMediaType, UploadTooLarge
 from api.metrics import REQUESTS
 from api.problems import problem_response
 
@@ -20,9 +20,14 @@ log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 SMALL_BYTES: Final = 1024 * 1024
-"""Largest body of anything but reads. Who may not log in may still post, and naming the faults of a
-million fields takes seconds."""
-_BULKY: Final = "/meter-reads/"
+"""Largest body of anything but reads and payments. Who may not log in may still post, and naming the faults
+of a million fields takes seconds."""
+_BULKY: Final = ("/meter-reads/", "/v1/payments")
+_STREAMED: Final = ("POST", "/v1/uploads")
+"""The one request whose body is not held in memory: its endpoint reads it piece by piece, after it knows
+who is asking."""
+_FRAMING_BYTES: Final = SMALL_BYTES
+"""What boundaries and fields may add to an uploaded file."""
 MAX_MEMBERS: Final = 100
 """Most members of a gzip body. Each costs a copy of what is behind it: 400,000 empty ones, minutes."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -93,17 +98,23 @@ class BodyLimit:
     """Reads the body before the endpoint does: within the limit, unpacked if it is gzip.
 
     Args:
-        max_bytes: largest body of reads, before and after unpacking; of others `SMALL_BYTES` at most.
+        max_upload_bytes: largest uploaded file.
+        max_bytes: largest body of reads or payments, before and after unpacking; of others `SMALL_BYTES` at
+            most.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_upload_bytes: int) -> None:
         self._app = app
         self._max = max_bytes
+        self._max_upload = max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on with its whole body in one message, or answer 400, 413 or 415."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if (scope["method"], scope["path"]) == _STREAMED:
+            await self._app(scope, self._counted(scope, receive), send)
             return
         try:
             body = await self._read(Request(scope), receive)
@@ -124,6 +135,24 @@ class BodyLimit:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, whole, send)
+
+    def _counted(self, scope: Scope, receive: Receive) -> Receive:
+        """The body of an upload as it comes; whoever reads too much of it gets `UploadTooLarge`."""
+        length, size = Request(scope).headers.get("content-length", "0"), 0
+        limit = self._max_upload + _FRAMING_BYTES
+        too_large = length.isdecimal() and (len(length) > 18 or int(length) > limit)
+
+        async def counted() -> Message:
+            nonlocal size
+            if too_large:
+                raise UploadTooLarge(self._max_upload)
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise UploadTooLarge(self._max_upload)
+            return message
+
+        return counted
 
     async def _read(self, request: Request, receive: Receive) -> bytes | None:
         length, limit = request.headers.get("content-length", "0"), self._limit(request)

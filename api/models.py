@@ -3,7 +3,18 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -136,6 +147,15 @@ class Dataset(Registered):
     """An integration: where rows come from, whom they belong to, how they are read and judged."""
 
     __tablename__ = "datasets"
+    __table_args__ = (
+        Index(
+            "ix_datasets_place_hash",
+            "place_hash",
+            unique=True,
+            sqlite_where=text("NOT archived"),
+            postgresql_where=text("NOT archived"),
+        ),
+    )
 
     organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), index=True)
     name: Mapped[str] = mapped_column(String(300))
@@ -157,6 +177,8 @@ class Dataset(Registered):
     location: Mapped[dict[str, Any]] = mapped_column(Json)
     """Where its source is, by the source; the keys are in `sealed_credentials`."""
     sealed_credentials: Mapped[str] = mapped_column(Text)
+    place_hash: Mapped[str | None] = mapped_column(String(64))
+    """Of its bucket and prefix, see `api.datasets.places`; None of a source that many may read."""
 
     @property
     def s3(self) -> dict[str, Any] | None:

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api.ledger.tails import TopicTails
 from producers.addresses import PUBLIC_ONLY, Hosts
 from producers.publisher import Publisher
 from schemas.personal import PseudonymProfile
+
+if TYPE_CHECKING:
+    from producers.sheets import SheetsAccess  # Google's library takes long to import
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class ApiSettings:
         issuer: `iss` of the tokens.
         keys_directory: where the signing keys are.
         credential_key: 32 bytes that encrypt dataset credentials.
+        credential_keys_before: those that it replaces, which still open them.
         admin_email: the first admin, made at start unless a user has this e-mail.
         admin_password: his password; empty makes none.
         pseudonym_secret: master secret of pseudonyms, for corrected rows.
@@ -28,17 +32,24 @@ class ApiSettings:
         topic_prefix: prefix of every topic's name.
         user_token_lifetime: how long a login lasts.
         device_token_lifetime: how long a device's token lasts.
-        max_body_bytes: of a request with reads, packed and unpacked; others may have 1 MiB.
+        organization_token_lifetime: how long an organisation's token lasts.
+        max_body_bytes: of a request with reads or payments, packed and unpacked; others may have 1 MiB.
         max_reads: reads in one request.
+        max_payments: payments in one request.
         publish_timeout_s: how long a request waits for the broker; 503 comes within 5 s.
         reads_limit: requests of one device.
+        payments_limit: requests with payments of one organisation.
         login_limit: logins for one e-mail.
         login_address_limit: logins from one address.
         source_hosts: hosts that datasets may name.
+        uploads_directory: where uploaded files are kept, sealed, until they are published.
+        uploads_reserve_bytes: of that disk, left free.
+        max_upload_bytes: of an uploaded file.
     """
 
     issuer: str
     keys_directory: Path
+    uploads_directory: Path
     credential_key: bytes = field(repr=False)
     admin_email: str
     admin_password: str = field(repr=False)
@@ -48,13 +59,32 @@ class ApiSettings:
     topic_prefix: str = ""
     user_token_lifetime: timedelta = timedelta(hours=8)
     device_token_lifetime: timedelta = timedelta(days=365)
+    organization_token_lifetime: timedelta = timedelta(days=365)
     max_body_bytes: int = 8 * 1024 * 1024
     max_reads: int = 10_000
+    max_payments: int = 10_000
     publish_timeout_s: float = 4.0
     reads_limit: str = "600/minute"
+    payments_limit: str = "300/minute"
     login_limit: str = "60/minute"
     login_address_limit: str = "300/minute"
     source_hosts: Hosts = PUBLIC_ONLY
+    credential_keys_before: tuple[bytes, ...] = field(default=(), repr=False)
+    uploads_reserve_bytes: int = 256 * 1024 * 1024
+    max_upload_bytes: int = 2 * 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileParts:
+    """What uploaded files are published with.
+
+    Attributes:
+        publisher: waits longer for the broker than one for requests; started and stopped by the wiring.
+        unjudged: counts rows that are published and not judged yet; called from one thread.
+    """
+
+    publisher: Publisher
+    unjudged: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +99,8 @@ class ApiParts:
         settings: plain values.
         broker_ready: raises when the broker does not answer (for /readyz); called in a worker thread.
         tails: looks at records that wait to be judged; None when there is no broker to ask.
+        sheets: how Google Sheets are read, for dry runs of their datasets; None: they are not.
+        files: publishes uploaded files; None leaves them to the other processes of the directory.
     """
 
     sql_url: str = field(repr=False)
@@ -78,3 +110,5 @@ class ApiParts:
     settings: ApiSettings
     broker_ready: Callable[[], None]
     tails: TopicTails | None = None
+    sheets: "SheetsAccess | None" = None
+    files: FileParts | None = None

@@ -20,12 +20,14 @@ class CredentialBox:
 
     Args:
         key: 32 random bytes from the settings.
+        before: keys that it replaces; they open, and seal nothing any more.
     """
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) != 32:
+    def __init__(self, key: bytes, *before: bytes) -> None:
+        if any(len(given) != 32 for given in (key, *before)):
             raise ValueError("the key for credentials must have 32 bytes")
         self._aead = AESGCM(key)
+        self._all = [self._aead, *map(AESGCM, before)]
 
     def seal(self, owner_id: str, secret: dict[str, str]) -> str:
         """Encrypt for one owner; the text is safe to store."""
@@ -39,9 +41,22 @@ class CredentialBox:
         Raises:
             CannotOpen: wrong key, wrong owner, or damaged text.
         """
-        try:
-            raw = base64.urlsafe_b64decode(sealed.removeprefix(_VERSION))
-            secret: dict[str, Any] = json.loads(self._aead.decrypt(raw[:12], raw[12:], owner_id.encode()))
-        except (InvalidTag, ValueError):
-            raise CannotOpen(owner_id) from None
-        return secret
+        for aead in self._all:
+            secret = _opened(aead, owner_id, sealed)
+            if secret is not None:
+                return secret
+        raise CannotOpen(owner_id)
+
+    def is_newest(self, owner_id: str, sealed: str) -> bool:
+        """Whether the newest key opens it."""
+        return _opened(self._aead, owner_id, sealed) is not None
+
+
+def _opened(aead: AESGCM, owner_id: str, sealed: str) -> dict[str, Any] | None:
+    """The secret; None if this key does not open it."""
+    try:
+        raw = base64.urlsafe_b64decode(sealed.removeprefix(_VERSION))
+        secret: dict[str, Any] = json.loads(aead.decrypt(raw[:12], raw[12:], owner_id.encode()))
+    except (InvalidTag, ValueError):
+        return None
+    return secret

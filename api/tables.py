@@ -1,9 +1,9 @@
-"""The tables beside the registry: users, device tokens, runs and files, outbox, leases, audit, claims."""
+"""The tables beside the registry: users, tokens, runs and files, outbox, leases, audit, claims, uploads."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now_ms
@@ -23,19 +23,40 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now_ms)
 
 
-class DeviceToken(Base):
-    """The record of a device's token; Redis is a cache of it. The token's text is never kept."""
+class TokenRecord(Base):
+    """The record of a token; Redis is a cache of it. The token's text is never kept.
 
-    __tablename__ = "device_tokens"
-    __table_args__ = (Index("ix_device_tokens_pending", "pending"),)
+    Each kind of subject has a table of its own, so that each keeps its foreign key.
+    """
+
+    __abstract__ = True
 
     jti: Mapped[str] = mapped_column(String(40), primary_key=True)
-    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), index=True)
+    subject_id: Mapped[str]
+    """Whose token it is."""
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     pending: Mapped[bool] = mapped_column(Boolean, default=True)
     """Redis has not been told of the latest change yet."""
+
+
+class DeviceToken(TokenRecord):
+    """A token with which one device sends its reads."""
+
+    __tablename__ = "device_tokens"
+    __table_args__ = (Index("ix_device_tokens_pending", "pending"),)
+
+    subject_id: Mapped[str] = mapped_column("device_id", ForeignKey("devices.id"), index=True)
+
+
+class OrganizationToken(TokenRecord):
+    """A token with which an organisation's system sends its payments."""
+
+    __tablename__ = "organization_tokens"
+    __table_args__ = (Index("ix_organization_tokens_pending", "pending"),)
+
+    subject_id: Mapped[str] = mapped_column("organization_id", ForeignKey("organizations.id"), index=True)
 
 
 class Run(Base):
@@ -56,15 +77,24 @@ class Run(Base):
 
 
 class RunFile(Base):
-    """One file in the wide sense of `producers.contracts.FileState`: how far it is, what it brought."""
+    """One file in the wide sense of `producers.contracts.FileState`: how far it is, what it brought.
+
+    A request to `POST /v1/payments` belongs to no run, and to no dataset unless it named one.
+    """
 
     __tablename__ = "run_files"
-    __table_args__ = (UniqueConstraint("dataset_id", "ref_hash"),)
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "ref_hash"),
+        Index("ix_run_files_claimed_at", "claimed_at", "id"),
+        Index("ix_run_files_ref_hash", "ref_hash"),
+    )
 
     number: Mapped[int] = mapped_column(BigInt, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
-    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), index=True)
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    organization_id: Mapped[str | None] = mapped_column(ForeignKey("organizations.id"), index=True)
+    """Of a request; of anything else it is the dataset's."""
     source: Mapped[str] = mapped_column(String(20))
     """The channel, as in the record header `source`."""
     source_ref: Mapped[str] = mapped_column(Text)
@@ -79,6 +109,22 @@ class RunFile(Base):
     detail: Mapped[str | None] = mapped_column(Text)
     content_hash: Mapped[str | None] = mapped_column(String(64))
     """SHA-256 in hex of the bytes that were read."""
+
+
+class DatasetPoll(Base):
+    """What pollers remember of a dataset, and which of them deals with it now."""
+
+    __tablename__ = "dataset_polls"
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    holder: Mapped[str | None] = mapped_column(String(40))
+    """Names the poller that deals with it; empty when none does."""
+    held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    scheduled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its latest scheduled run began."""
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    """Runs that failed one after the other."""
+    failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Report(Base):
@@ -150,3 +196,41 @@ class QuarantineClaim(Base):
     """As JSON text: a direct publisher's header may hold NUL, which PostgreSQL refuses."""
     claim_id: Mapped[str] = mapped_column(String(40))
     claimed_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class Upload(Base):
+    """An uploaded file: where it is kept until its rows are in the topic, and how far that is.
+
+    Its counts are those of its run, which has this one file.
+    """
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index("ix_uploads_state_spool", "state", "spool"),)
+
+    number: Mapped[int] = mapped_column(BigInt, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), unique=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), index=True)
+    uploaded_by: Mapped[str] = mapped_column(String(60))
+    """Id of the user."""
+    file_name: Mapped[str] = mapped_column(String(200))
+    columns: Mapped[list[str]] = mapped_column(Json)
+    """The columns of its header, by canonical names: those of the error report."""
+    content_hash: Mapped[str] = mapped_column(String(64))
+    """SHA-256 in hex of the file."""
+    spool: Mapped[str] = mapped_column(String(40))
+    """Id of the directory that has the file."""
+    sealed_key: Mapped[str] = mapped_column(Text)
+    """What the file in the spool is encrypted with, itself sealed; empty when it is at an end."""
+    state: Mapped[str] = mapped_column(String(20))
+    error: Mapped[str | None] = mapped_column(String(60))
+    """Reason code of a file-level error."""
+    detail: Mapped[str | None] = mapped_column(Text)
+    bytes_total: Mapped[int] = mapped_column(BigInteger)
+    bytes_read: Mapped[int] = mapped_column(BigInteger, default=0)
+    rows_read: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now_ms)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now_ms)
+    """When a process last said that it has the file."""
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

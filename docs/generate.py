@@ -161,6 +161,7 @@ _FILE_SENTENCES: Final = {
     Code.EMPTY_FILE: "the file has no bytes",
     Code.BAD_ENCODING: "the file is not text in UTF-8, or in UTF-16 with a byte order mark",
     Code.WRONG_NAME: "the file has not the one name a payments file has",
+    Code.SOURCE_ERROR: "a pull API answered a window, and reported an error of its own in the answer",
 }
 
 
@@ -225,7 +226,9 @@ _NAMED_HEADERS: Final = {
 
 
 def _topic_section(topic: TopicSpec, schema: dict[str, Any]) -> str:
-    required = set(schema.get("required", ()))
+    # a field with other names is required under any of them
+    named = [part["anyOf"][0]["required"][0] for part in schema.get("allOf", ())]
+    required = {*schema.get("required", ()), *named}
     rows = [
         (f"`{name}`", _json_type(part), "yes" if name in required else "", part.get("description", ""))
         for name, part in schema.get("properties", {}).items()

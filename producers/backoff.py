@@ -1,7 +1,10 @@
 """Waiting for a part that is away, without missing the order to stop."""
 
+import random
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import structlog
@@ -27,16 +30,42 @@ class Stopped(Exception):
 
 
 class Backoff:
-    """Repeats calls that fail because a part is away, with growing pauses, until it works or stops."""
+    """Repeats calls that fail because a part is away, with growing pauses, until it works or stops.
+
+    A pause is shortened by up to a half at random, so that those who failed together do not come back
+    together.
+
+    Attributes:
+        moved_at: `time.monotonic()` of the last sign of life: the last `check`.
+    """
 
     def __init__(self, stop: threading.Event, first_pause_s: float = FIRST_PAUSE_S) -> None:
         self._stop = stop
         self._first_pause_s = first_pause_s
+        self._guard: Callable[[], None] | None = None
+        self.moved_at = time.monotonic()
 
     def check(self) -> None:
-        """Raise `Stopped` if the process is to end."""
+        """Return if the work may go on; asked before every step.
+
+        Raises:
+            Stopped: the process is to end.
+            Exception: what the guard raises.
+        """
+        self.moved_at = time.monotonic()
         if self._stop.is_set():
             raise Stopped
+        if self._guard:
+            self._guard()
+
+    @contextmanager
+    def guarded(self, guard: Callable[[], None]) -> Iterator[None]:
+        """Meanwhile `check` calls `guard` too, such as `Lease.check`."""
+        self._guard = guard
+        try:
+            yield
+        finally:
+            self._guard = None
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the process is to end.
@@ -68,5 +97,5 @@ class Backoff:
                 if tried == attempts:
                     raise
                 log.warning("waits_for", part=part, reason=str(error), pause_s=round(pause, 1))
-            self.pause(pause)
+            self.pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
             pause = min(pause * 2, LONGEST_PAUSE_S)

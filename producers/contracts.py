@@ -1,12 +1,11 @@
 """What the poller needs from its surroundings: where datasets come from, where states are kept.
 
-The poller holds no state of its own. After a crash at any point it asks the store what was going on
-and repeats the step that was not recorded as done; every step may be repeated without harm.
-All methods are synchronous and called from the poller's thread; a call that raises
-`StoreUnavailable` is repeated with a back-off.
+A poller holds no state of its own. After a crash at any point another one asks the store what was going
+on and repeats the step that was not recorded as done; every step may be repeated without harm.
+All methods are synchronous; a call that raises `StoreUnavailable` is repeated with a back-off.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -15,6 +14,10 @@ from typing import Protocol
 
 class StoreUnavailable(Exception):
     """The store of runs or datasets cannot answer now; the poller waits and asks again."""
+
+
+class LeaseLost(Exception):
+    """Another poller deals with the dataset by now: this one must publish, move and record no more of it."""
 
 
 class RunState(StrEnum):
@@ -101,23 +104,48 @@ class Dataset:
     Attributes:
         profile: which fields its rows must have, a key of `schemas.fields.PROFILES`.
         schedule: `daily`, `HH:MM` (UTC) or a number of seconds.
+        location: None for a dataset that rows are sent to.
         id_namespace: of the dataset; with it a row's key puts the row where it is judged.
+        version: of the dataset in the registry; 0 if it is not known.
     """
 
     id: str
     organization_id: str
     profile: str
     schedule: str
-    location: Location
+    location: Location | None
     id_namespace: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One look at a dataset, on demand or by schedule."""
+    """One look at a dataset, on demand or by schedule.
+
+    Attributes:
+        failures: how many runs of the dataset failed, one after the other, before this one.
+    """
 
     id: str
     dataset_id: str
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Polls:
+    """What is remembered of the looks at one dataset.
+
+    Attributes:
+        scheduled_at: when its latest scheduled run began (aware UTC); None if never.
+        failures: how many runs failed since the last one that did not.
+        failed_at: when the latest of them ended (aware UTC).
+        held: whether a poller deals with it now.
+    """
+
+    scheduled_at: datetime | None = None
+    failures: int = 0
+    failed_at: datetime | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,23 +187,11 @@ class DatasetSource(Protocol):
 
 
 class RunStore(Protocol):
-    """The durable record of runs and files. Each call is one committed transaction."""
+    """The durable record of runs and files. Each call is one committed transaction.
 
-    def resume(self) -> None:
-        """Put runs that a dead poller left `running` back to `requested`; called once at start."""
-        ...
-
-    def next_requested(self) -> Run | None:
-        """Take the oldest requested run and mark it running; None when there is none."""
-        ...
-
-    def start_scheduled(self, dataset_id: str) -> Run:
-        """Record a scheduled run, begun now, state running."""
-        ...
-
-    def last_scheduled(self, dataset_id: str) -> datetime | None:
-        """When the latest scheduled run of the dataset began (aware UTC); None if never."""
-        ...
+    As a `PollStore` has it, every call that writes raises `LeaseLost` once its poller does not hold the
+    dataset any more.
+    """
 
     def finish(self, run_id: str, state: RunState, detail: str | None = None) -> None:
         """End a run; `detail` is a reason without personal data or credentials."""
@@ -210,6 +226,50 @@ class RunStore(Protocol):
         """Files of the dataset that have not reached an end state, oldest first."""
         ...
 
+    def taken(self, dataset_id: str, source: str) -> Sequence[tuple[str, datetime]]:
+        """`source_ref` and `claimed_at` (aware UTC) of the channel's files that ended `done`, unrefused."""
+        ...
+
     def report_once(self, dataset_id: str, what: str) -> bool:
         """True the first time `what` (an object left alone) is reported for the dataset, then False."""
+        ...
+
+
+class PollStore(RunStore, Protocol):
+    """The record as one poller uses it: runs are taken together with a lease of their dataset.
+
+    One poller at a time holds a dataset. A lease that is not renewed ends by itself, and the run under it
+    may be taken by any other poller.
+    """
+
+    def next_requested(self, lasts_s: float) -> Run | None:
+        """Take the oldest run that somebody asked for, or that a dead poller left, and hold its dataset.
+
+        Runs of datasets that are held are left alone. The lease lasts so many seconds. None when there is
+        nothing to take.
+        """
+        ...
+
+    def start_scheduled(self, dataset_id: str, before: datetime | None, lasts_s: float) -> Run | None:
+        """Record a scheduled run, begun now, and hold the dataset.
+
+        None when it is held, when its latest scheduled run is not the one of `before` any more, and while
+        a run is asked for, which comes first.
+        """
+        ...
+
+    def renew(self, dataset_id: str, lasts_s: float) -> bool:
+        """Hold the dataset so many seconds from now; False when another poller holds it."""
+        ...
+
+    def give_back(self, run: Run) -> None:
+        """Put a run under way back to `requested` and let go of its dataset; nothing if it is lost."""
+        ...
+
+    def finish(self, run_id: str, state: RunState, detail: str | None = None) -> None:
+        """End a run, count it if it failed, and let go of its dataset."""
+        ...
+
+    def polls(self) -> Mapping[str, Polls]:
+        """What is remembered of every dataset, by its id; a dataset never looked at may be missing."""
         ...

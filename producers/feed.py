@@ -70,7 +70,13 @@ class RowFeed:
     ) -> int:
         partitions = self._publisher.partitions(self._rows.topic)
         origin = Origin(
-            dataset.organization_id, dataset.id, dataset.id_namespace, source, file.source_ref, self._now()
+            dataset.organization_id,
+            dataset.id,
+            dataset.id_namespace,
+            source,
+            file.source_ref,
+            self._now(),
+            dataset.version,
         )
         pace = self._pace(dataset.id)
         unreadable = 0

@@ -1,4 +1,4 @@
-"""botocore's HTTP over connections that go only where they may (`producers.addresses`).
+"""HTTP over connections that go only where they may (`producers.addresses`): botocore's and urllib3's own.
 
 botocore has no hook for the connection itself, so its pools are given connection classes of ours. No
 proxy of the environment is used: it would be the proxy that resolves the name, and our look at it would
@@ -14,6 +14,8 @@ from botocore.awsrequest import (
     AWSHTTPSConnection,
     AWSHTTPSConnectionPool,
 )
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.connection import create_connection
 
@@ -34,6 +36,25 @@ def guard(client: Any, hosts: Hosts) -> None:
         "https": type("GuardedTlsPool", (AWSHTTPSConnectionPool,), {"ConnectionCls": https}),
     }
     session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme
+
+
+def guarded_pools(hosts: Hosts, **options: Any) -> PoolManager:
+    """urllib3's pools, which connect to these hosts only; `options` are those of `PoolManager`.
+
+    Whoever asks through them says `redirect=False` himself.
+    """
+
+    def connect(connection: Any) -> socket.socket:
+        return _connected(connection, hosts)
+
+    http = type("GuardedHttp", (HTTPConnection,), {"_new_conn": connect})
+    https = type("GuardedHttps", (HTTPSConnection,), {"_new_conn": connect})
+    pools = PoolManager(**options)
+    pools.pool_classes_by_scheme = {
+        "http": type("GuardedHttpPool", (HTTPConnectionPool,), {"ConnectionCls": http}),
+        "https": type("GuardedHttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
+    }
+    return pools
 
 
 def _connected(connection: Any, hosts: Hosts) -> socket.socket:

@@ -67,10 +67,13 @@ class Rights:
 
 
 RIGHTS: Final[dict[str, Rights]] = {
-    # reads of devices; payments and reads are replayed from quarantine through the same door, and looked
-    # at while they wait to be judged
+    # reads of devices, uploaded files; payments and reads are replayed from quarantine through the same
+    # door, and looked at while they wait to be judged
     "api": Rights(
-        reads=(PAYMENTS, READS), writes=(READS, PAYMENTS, *_REGISTRY), unprefixed=("sunledger-why",)
+        reads=(PAYMENTS, READS),
+        writes=(READS, PAYMENTS, *_REGISTRY),
+        watches=("{group}",),
+        unprefixed=("sunledger-why",),
     ),
     # rows of files, the relay's messages; the reconciler reads the registry, the brakes the alerts
     "producers": Rights(

@@ -25,10 +25,23 @@ FILE_ROWS: Final = Counter(
     "sunledger_file_rows_total", "Rows read from files and acknowledged by the broker, by kind.", ["kind"]
 )
 RUNS: Final = Counter("sunledger_runs_total", "Runs of datasets, by how they ended.", ["state"])
+DATASET_FAILURES: Final = Gauge(
+    "sunledger_dataset_failures",
+    "Runs of a dataset that failed one after the other; a dataset whose last run did not fail is not shown.",
+    ["dataset_id"],
+)
+LEASES_LOST: Final = Counter(
+    "sunledger_poller_leases_lost_total", "Runs given up because another poller had taken the dataset."
+)
 POLL_FAILURES: Final = Counter(
     "sunledger_poll_failures_total", "Steps put off by an outage, by part.", ["part"]
 )
 LAST_POLL: Final = Gauge(
     "sunledger_last_poll_timestamp_seconds",
-    "When the poller last looked for runs (seconds since 1970).",
+    "When a poller of the process last looked for runs (seconds since 1970).",
+)
+POLLERS_MOVED: Final = Gauge(
+    "sunledger_poller_moved_timestamp_seconds",
+    "When a poller of the process took its last step, waiting included (seconds since 1970).",
+    ["poller"],
 )

@@ -4,6 +4,7 @@ A file is read much faster than its rows are judged. Its first rows are therefor
 as many, and so on: when the brake pauses the dataset, the rest of the file is still in the bucket.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -22,12 +23,15 @@ MOST_ROWS: Final = 160_000
 """Rows that may be unjudged later; workers commit every second, so this bounds rows a second too."""
 PATIENCE_S: Final = 10.0
 """Without any progress for so long nobody judges: the rows wait as well in the topic as in the bucket."""
+CROWDED_S: Final = 30.0
+"""Files that are published at the same time keep the topic full for each other; after so long, what was in it
+before this file's rows has been judged."""
 LOOK_S: Final = 0.25
 ASK_S: Final = 5.0
 
 
 class Unjudged:
-    """Counts the rows of a topic that the workers' group has not committed. For one thread.
+    """Counts the rows of a topic that the workers' group has not committed. Threads take turns.
 
     Asks through a consumer that never joins the group: librdkafka's admin client crashes the process when a
     coordinator that starts or moves is asked about commits (confluent-kafka-javascript issue 374).
@@ -42,6 +46,7 @@ class Unjudged:
         own = {"group.id": group, "enable.auto.commit": False, "log_level": 0}
         self._consumer = Consumer(client_options(kafka, own))
         self._topic = topic
+        self._turn = threading.Lock()
 
     def __call__(self) -> int:
         """Rows between what is committed and the ends of the partitions.
@@ -49,9 +54,10 @@ class Unjudged:
         Raises:
             KafkaException: the broker does not say.
         """
-        found = self._consumer.list_topics(self._topic, timeout=ASK_S).topics[self._topic]
-        places = [TopicPartition(self._topic, number) for number in found.partitions]
-        return sum(self._left(place) for place in self._consumer.committed(places, timeout=ASK_S))
+        with self._turn:
+            found = self._consumer.list_topics(self._topic, timeout=ASK_S).topics[self._topic]
+            places = [TopicPartition(self._topic, number) for number in found.partitions]
+            return sum(self._left(place) for place in self._consumer.committed(places, timeout=ASK_S))
 
     def _left(self, committed: TopicPartition) -> int:
         place = TopicPartition(self._topic, committed.partition)
@@ -91,7 +97,8 @@ class Pace:
         self._allowed = min(2 * self._allowed, MOST_ROWS)
 
     def _wait(self) -> None:
-        least, moved = None, time.monotonic()
+        least, began = None, time.monotonic()
+        moved = began
         while True:
             if not self._is_active():
                 raise DatasetPaused
@@ -100,6 +107,8 @@ class Pace:
                 return
             if left is not None and (least is None or left < least):
                 least, moved = left, time.monotonic()
+            if time.monotonic() - began > CROWDED_S:
+                return
             if time.monotonic() - moved > PATIENCE_S:
                 log.warning("nobody_judges", unjudged=least)
                 self._allowed = MOST_ROWS

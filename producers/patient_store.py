@@ -1,41 +1,37 @@
-"""The run store as the poller uses it: a store that is away is waited for."""
+"""The run store as a poller uses it: a store that is away is waited for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 from producers.backoff import Backoff
-from producers.contracts import FileRecord, FileState, Run, RunState, RunStore, StoreUnavailable
+from producers.contracts import FileRecord, FileState, Polls, PollStore, Run, RunState, StoreUnavailable
 
 Result = TypeVar("Result")
 
 
 class PatientStore:
-    """Repeats every call that raises `StoreUnavailable`; any call may raise `Stopped` instead."""
+    """Repeats every call that raises `StoreUnavailable`; any call may raise what `Backoff.check` does."""
 
-    def __init__(self, store: RunStore, backoff: Backoff) -> None:
+    def __init__(self, store: PollStore, backoff: Backoff) -> None:
         self._store = store
         self._backoff = backoff
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
         return self._backoff.until_done(call, (StoreUnavailable,))
 
-    def resume(self) -> None:
-        """See `RunStore`."""
-        self._patiently(self._store.resume)
+    def next_requested(self, lasts_s: float) -> Run | None:
+        """See `PollStore`."""
+        return self._patiently(partial(self._store.next_requested, lasts_s))
 
-    def next_requested(self) -> Run | None:
-        """See `RunStore`."""
-        return self._patiently(self._store.next_requested)
+    def start_scheduled(self, dataset_id: str, before: datetime | None, lasts_s: float) -> Run | None:
+        """See `PollStore`."""
+        return self._patiently(partial(self._store.start_scheduled, dataset_id, before, lasts_s))
 
-    def start_scheduled(self, dataset_id: str) -> Run:
-        """See `RunStore`."""
-        return self._patiently(partial(self._store.start_scheduled, dataset_id))
-
-    def last_scheduled(self, dataset_id: str) -> datetime | None:
-        """See `RunStore`."""
-        return self._patiently(partial(self._store.last_scheduled, dataset_id))
+    def polls(self) -> Mapping[str, Polls]:
+        """See `PollStore`."""
+        return self._patiently(self._store.polls)
 
     def finish(self, run_id: str, state: RunState, detail: str | None = None) -> None:
         """See `RunStore`."""
@@ -72,6 +68,10 @@ class PatientStore:
     def unfinished(self, dataset_id: str) -> Sequence[FileRecord]:
         """See `RunStore`."""
         return self._patiently(partial(self._store.unfinished, dataset_id))
+
+    def taken(self, dataset_id: str, source: str) -> Sequence[tuple[str, datetime]]:
+        """See `RunStore`."""
+        return self._patiently(partial(self._store.taken, dataset_id, source))
 
     def report_once(self, dataset_id: str, what: str) -> bool:
         """See `RunStore`."""

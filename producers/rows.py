@@ -41,6 +41,7 @@ class Origin:
         source: the channel, `s3` for a bucket.
         source_ref: the file and its version.
         received_at: when the file was taken up, aware.
+        dataset_version: of the dataset in the registry; 0 if it is not known, or there is none.
     """
 
     organization_id: str
@@ -49,6 +50,7 @@ class Origin:
     source: str
     source_ref: str
     received_at: datetime
+    dataset_version: int = 0
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The record headers that all rows of the file share."""
@@ -60,6 +62,8 @@ class Origin:
             headers.SOURCE_REF: self.source_ref,
             headers.RECEIVED_AT: received.replace("+00:00", "Z"),
         }
+        if self.dataset_version:
+            values[headers.DATASET_VERSION] = str(self.dataset_version)
         return [(name, value.encode()) for name, value in values.items()]
 
 

@@ -1,6 +1,7 @@
 """A dataset's place in a bucket: list, read, copy, delete, with our own errors and no surprises."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -8,29 +9,17 @@ from typing import Any, Final, TypeVar
 
 import boto3
 from botocore.client import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from urllib3.exceptions import HTTPError
 
-from producers.addresses import PUBLIC_ONLY, AddressRefused, Hosts
+from producers.addresses import PUBLIC_ONLY, Hosts
 from producers.contracts import S3Location
-from producers.errors import SourceChanged, SourceError, SourceForbidden, SourceUnavailable
+from producers.errors import SourceChanged, SourceForbidden
 from producers.guarded_http import guard
+from producers.s3_errors import told
+from producers.s3_reader import ObjectReader
 
 MARK: Final = "sunledger-file"
 """Metadata of a moved object: id of the file's record, by which a repeated move knows its own copy."""
-_CHANGED: Final = {"404", "NoSuchKey", "NotFound", "412", "PreconditionFailed", "NoSuchVersion"}
-_FORBIDDEN: Final = {
-    "403",
-    "AccessDenied",
-    "AllAccessDisabled",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "InvalidBucketName",
-    "NoSuchBucket",
-    "PermanentRedirect",
-    "SignatureDoesNotMatch",
-}
-_READ_ATTEMPTS: Final = 5
+_MD5: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 Result = TypeVar("Result")
 
 
@@ -41,6 +30,8 @@ class S3Object:
     Attributes:
         version_id: None in a bucket without versions.
         version: what tells it from others under the same key: the version id, else ETag and time.
+        mark: see `MARK`.
+        md5: of its bytes in hex, where the store tells it.
     """
 
     key: str
@@ -49,6 +40,7 @@ class S3Object:
     modified: datetime
     version_id: str | None
     mark: str | None = None
+    md5: str | None = None
 
     @property
     def version(self) -> str:
@@ -62,10 +54,14 @@ class Bucket:
     """A bucket and prefix opened with a dataset's key, at a host that may be connected to. Calls block.
 
     Every one may raise `SourceUnavailable` (repeat), `SourceForbidden` (an operator's matter) and,
-    where it concerns one object, `SourceChanged`.
+    where it concerns one object, `SourceChanged`. Before every request `check` is called; what it raises
+    prevents the request.
     """
 
-    def __init__(self, location: S3Location, hosts: Hosts = PUBLIC_ONLY) -> None:
+    def __init__(
+        self, location: S3Location, hosts: Hosts = PUBLIC_ONLY, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._check = check
         self.name = location.bucket
         self.prefix = location.prefix.strip("/") + "/" if location.prefix.strip("/") else ""
         self._s3: Any = _session().client(
@@ -95,7 +91,7 @@ class Bucket:
         """Keys directly under the prefix, page by page; sub-folders are not entered."""
         where = {"Bucket": self.name, "Prefix": self.prefix, "Delimiter": "/"}
         while True:
-            page = _call(partial(self._s3.list_objects_v2, **where))
+            page = self._call(partial(self._s3.list_objects_v2, **where))
             yield from (entry["Key"] for entry in page.get("Contents", ()))
             if not page.get("IsTruncated"):
                 return
@@ -113,8 +109,13 @@ class Bucket:
         """An object, the newest version unless one is named; None if there is none."""
         arguments = {"VersionId": version_id} if version_id else {}
         try:
-            found = _call(partial(self._s3.head_object, Bucket=self.name, Key=key, **arguments))
+            found = self._call(partial(self._s3.head_object, Bucket=self.name, Key=key, **arguments))
         except SourceChanged:
+            return None
+        except SourceForbidden:
+            # Whoever may list under a prefix only is told 403, not 404, of a key that is not there.
+            if version_id or self._is_listed(key):
+                raise
             return None
         version_id = found.get("VersionId")
         return S3Object(
@@ -124,24 +125,33 @@ class Bucket:
             found["LastModified"],
             version_id if version_id != "null" else None,
             found.get("Metadata", {}).get(MARK),
+            _md5(found),
         )
 
-    def open(self, found: S3Object) -> "ObjectReader":
+    def _is_listed(self, key: str) -> bool:
+        page = self._call(partial(self._s3.list_objects_v2, Bucket=self.name, Prefix=key, MaxKeys=1))
+        return any(entry["Key"] == key for entry in page.get("Contents", ()))
+
+    def open(self, found: S3Object) -> ObjectReader:
         """The object's bytes, as long as it is that version."""
-        return ObjectReader(lambda offset: self._get(found, offset), found.size)
+        return ObjectReader(lambda offset: self._get(found, offset), found.size, found.md5)
 
     def _get(self, found: S3Object, offset: int) -> Any:
         arguments = {"Range": f"bytes={offset}-"} if offset else {}
-        answer = _call(
+        answer = self._call(
             lambda: self._s3.get_object(
                 Bucket=self.name, Key=found.key, IfMatch=found.etag, **_version(found), **arguments
             )
         )
+        expected = found.size - offset
+        left = answer.get("ContentLength", expected)
+        if answer["ETag"] != found.etag or left != expected:
+            raise SourceChanged(f"another object, or part of it: {left} bytes are left, expected {expected}")
         return answer["Body"]
 
     def copy(self, found: S3Object, destination: str, mark: str) -> None:
         """Copy that version to another key, marked; the caller has seen that the key is free."""
-        _call(
+        self._call(
             lambda: self._s3.copy_object(
                 Bucket=self.name,
                 Key=destination,
@@ -160,21 +170,28 @@ class Bucket:
             SourceChanged: the object is another one by now, or gone.
         """
         if found.version_id:
-            _call(lambda: self._s3.delete_object(Bucket=self.name, Key=found.key, **_version(found)))
+            self._call(lambda: self._s3.delete_object(Bucket=self.name, Key=found.key, **_version(found)))
             return
         # Not every store knows conditional deletes, so it is looked at once more in any case.
         now = self.head(found.key)
         if now is None or now.version != found.version:
             raise SourceChanged("the object was replaced or removed")
-        _call(lambda: self._s3.delete_object(Bucket=self.name, Key=found.key, IfMatch=found.etag))
+        self._call(lambda: self._s3.delete_object(Bucket=self.name, Key=found.key, IfMatch=found.etag))
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
         """Write a small object of ours."""
-        _call(lambda: self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type))
+        self._call(
+            lambda: self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)
+        )
 
     def close(self) -> None:
         """Give the connections back."""
         self._s3.close()
+
+    def _call(self, call: Callable[[], Result]) -> Result:
+        """The call's result, its errors told in our words."""
+        self._check()
+        return told(call)
 
 
 @cache
@@ -183,64 +200,17 @@ def _session() -> Any:
     return boto3.session.Session()
 
 
+def _md5(head: Mapping[str, Any]) -> str | None:
+    """The MD5 that an ETag is: not after an upload in parts (`-`), nor under a key of KMS or the customer.
+
+    Source: Amazon S3 API reference, data type Object, field ETag.
+    """
+    etag = head["ETag"].strip('"').lower()
+    own_key = "SSECustomerAlgorithm" in head or str(head.get("ServerSideEncryption", "")).startswith(
+        "aws:kms"
+    )
+    return etag if _MD5(etag) and not own_key else None
+
+
 def _version(found: S3Object) -> dict[str, str]:
     return {"VersionId": found.version_id} if found.version_id else {}
-
-
-class ObjectReader:
-    """Reads an object from beginning to end; a broken connection goes on where it broke."""
-
-    def __init__(self, open_at: Callable[[int], Any], total: int) -> None:
-        self._open_at = open_at
-        self._total = total
-        self._offset = 0
-        self._failures = 0
-        self._body: Any = None
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; empty at the end.
-
-        Raises:
-            SourceChanged: the object is another one by now.
-            SourceUnavailable: the connection broke too often.
-        """
-        while self._offset < self._total:
-            try:
-                if self._body is None:
-                    self._body = self._open_at(self._offset)
-                data: bytes = self._body.read(size)
-            except (BotoCoreError, HTTPError, OSError) as error:
-                self._body = None
-                self._failures += 1
-                if self._failures >= _READ_ATTEMPTS:
-                    raise SourceUnavailable(f"reading broke off: {type(error).__name__}") from None
-                continue
-            self._offset += len(data)
-            return data
-        return b""
-
-    def close(self) -> None:
-        """Drop the connection."""
-        if self._body is not None:
-            self._body.close()
-
-
-def _call(call: Callable[[], Result]) -> Result:
-    """The call's result, its errors told in our words (theirs may hold keys and addresses)."""
-    try:
-        return call()
-    except ClientError as error:
-        raise _translated(str(error.response.get("Error", {}).get("Code", ""))) from None
-    except (BotoCoreError, HTTPError, OSError) as error:
-        refused = error.kwargs.get("error") if isinstance(error, HTTPClientError) else None
-        if isinstance(refused, AddressRefused):
-            raise SourceForbidden(f"the endpoint may not be connected to: {refused}") from None
-        raise SourceUnavailable(f"no answer: {type(error).__name__}") from None
-
-
-def _translated(code: str) -> SourceError:
-    if code in _FORBIDDEN:
-        return SourceForbidden(f"the store refuses: {code}")
-    if code in _CHANGED:
-        return SourceChanged(f"the object was replaced or removed: {code}")
-    return SourceUnavailable(f"the store answers {code}")

@@ -5,8 +5,6 @@ crash at any point the file is found in its recorded state and goes on from ther
 claimed is published again from its first row, with the same `source_ref` and lines.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -19,17 +17,16 @@ from producers.contracts import Dataset, FileRecord, FileState, Run, RunStore, S
 from producers.errors import FileRefused, SourceChanged
 from producers.feed import RowFeed
 from producers.hashing import HashingSource
+from producers.refusals import report_of
 from producers.s3 import Bucket, S3Object
 from producers.s3_moves import ERROR, Mover
 from producers.tabular import Row, Table
-from schemas.csv_cells import harmless
+from schemas.fields import FILE_NAME
 from schemas.outcomes import Code
 
 log = structlog.get_logger(__name__)
 
 SOURCE: Final = "s3"
-FILE_NAME: Final = "ELECTRICITY_PAYMENT.csv"
-"""The one name a payments file has (seed payments-s3)."""
 _VERSIONS_AT_ONCE: Final = 5
 _WRONG_NAME: Final = FileRefused(Code.WRONG_NAME, f"the file must be named exactly {FILE_NAME}")
 
@@ -53,16 +50,15 @@ class S3Intake:
             SourceError: the bucket does not answer, or refuses.
             ProducerError: the dataset cannot be served as it is, or was paused meanwhile.
         """
-        bucket = Bucket(location, self._hosts)
+        bucket = Bucket(location, self._hosts, self._backoff.check)
         try:
             unfinished = self._store.unfinished(dataset.id)
             for file in unfinished:
-                self._backoff.check()
                 self._go_on(dataset, run, bucket, file)
             keys = list(bucket.list())
-            for key in keys:
-                self._backoff.check()
-                self._object(dataset, run, bucket, key)
+            left_alone = sum(self._object(dataset, run, bucket, key) for key in keys)
+            if left_alone:
+                return f"objects left alone that were not seen before, because they are no .csv: {left_alone}"
             return None if unfinished or keys else "nothing was found under the prefix"
         finally:
             bucket.close()
@@ -81,18 +77,20 @@ class S3Intake:
                 return  # recorded; what took its place is a file of its own
         self._mover.settle(bucket, file)
 
-    def _object(self, dataset: Dataset, run: Run, bucket: Bucket, key: str) -> None:
-        """Deal with one object directly under the prefix."""
+    def _object(self, dataset: Dataset, run: Run, bucket: Bucket, key: str) -> bool:
+        """Deal with one object directly under the prefix; whether it is left alone and reported for that."""
         name = key.removeprefix(bucket.prefix)
         if not name or name.endswith("/"):
-            return  # what consoles create for an empty folder
+            return False  # what consoles create for an empty folder
         if not name.lower().endswith(".csv"):
-            if self._store.report_once(dataset.id, key):
+            new = self._store.report_once(dataset.id, key)
+            if new:
                 log.warning("object_left_alone", dataset_id=dataset.id, key=key)
-            return
+            return new
         for _ in range(_VERSIONS_AT_ONCE):
             try:
-                return self._file(dataset, run, bucket, key)
+                self._file(dataset, run, bucket, key)
+                return False
             except SourceChanged:
                 log.info("file_changed_while_read", dataset_id=dataset.id)
         raise SourceChanged("the file changes faster than it is read")
@@ -123,7 +121,7 @@ class S3Intake:
             )
         except FileRefused as refusal:
             file = self._mover.with_destination(bucket, file, found, ERROR)
-            bucket.put(f"{file.destination}.errors.csv", _report(refusal), "text/csv; charset=utf-8")
+            bucket.put(f"{file.destination}.errors.csv", report_of(refusal), "text/csv; charset=utf-8")
             log.warning("file_refused", dataset_id=dataset.id, file_id=file.id, code=refusal.code.value)
             return self._store.advance(
                 file.id, FileState.REFUSED, error=refusal.code.value, detail=refusal.detail
@@ -141,16 +139,7 @@ class S3Intake:
         body = bucket.open(found)
         source = HashingSource(body)
         try:
-            yield Table(source, dataset.profile).batches()
+            yield Table(source, dataset.profile, lambda: bucket.open(found)).batches()
             self._store.advance(file.id, file.state, content_hash=source.content_hash)
         finally:
             body.close()
-
-
-def _report(refusal: FileRefused) -> bytes:
-    """The error report beside a refused file: reasons only, nothing of its content."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["line", "field", "code", "detail"])
-    writer.writerow(["1", "", refusal.code.value, harmless(refusal.detail)])
-    return text.getvalue().encode()

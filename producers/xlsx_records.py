@@ -1,22 +1,24 @@
 """Records of the first visible sheet of an xlsx workbook, a courtesy for uploads: the same rules as for CSV.
 
-A workbook is read whole, so its size is limited, packed and unpacked. Numbers become the shortest text that
-means the same number, dates ISO 8601 without a zone; a row with a formula error (`#N/A`) is unreadable.
+A workbook is read whole, so its size is limited, packed and unpacked. Numbers become texts as in a sheet
+(`sheet_cells`), dates ISO 8601 without a zone; a row with a formula error (`#N/A`) is unreadable.
 """
 
 import io
 import re
 import zipfile
 from collections.abc import Iterator
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date, datetime, time, timedelta
+from itertools import zip_longest
 from typing import Any, Final
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 
 from producers.errors import FileRefused
+from producers.sheet_cells import cell_text, has_lost_digits
 from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
 from producers.text_lines import BinarySource
+from schemas.fields import ALIASES, BY_NAME, Kind
 from schemas.outcomes import Code
 
 MAX_PACKED_BYTES: Final = 64 * 1024 * 1024
@@ -25,7 +27,10 @@ MAX_UNPACKED_BYTES: Final = 512 * 1024 * 1024
 """Largest sum of what is packed in it."""
 MAX_COLUMNS: Final = 1024
 """Widest sheet, empty columns included; `check_header` has the limit of its own for names."""
-_ROWS_AT_ONCE: Final = 1000
+_ROWS_AT_ONCE: Final = 128
+_KINDS: Final[dict[str, Kind]] = {name: field.kind for name, field in BY_NAME.items()} | {
+    alias: BY_NAME[name].kind for alias, name in ALIASES.items()
+}
 _REL: Final = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
 _SHEET: Final = re.compile(rb"<(?:\w+:)?sheet\b[^>]*>")
 _ERROR_CELL: Final = re.compile(rb'<(?:\w+:)?c\b(?=[^>]*\bt="e")[^>]*\br="[A-Z]+(\d+)"')
@@ -64,13 +69,14 @@ class XlsxRecords:
         """Rows of `width` cells and what could not be read, in order."""
         lines: list[int] = []
         block: list[list[str]] = []
+        kinds = [_KINDS.get(name) for name in self.header[:width]]
         for line, row in self._rows:
-            cells = list(map(_text, row))
-            if line in self._errors or any(cells[width:]):
+            cells = [_text(value, kind) for value, kind in zip_longest(row, kinds[: len(row)])]
+            if detail := self._fault(line, row, cells, kinds):
                 if block:
                     yield Block(lines, block)
                     lines, block = [], []
-                yield _unreadable(line, cells, width, in_error=line in self._errors)
+                yield UnreadableRow(line, "\t".join(cells)[:MAX_RAW_CHARS], Code.UNREADABLE_ROW, detail)
                 continue
             lines.append(line)
             block.append(cells)
@@ -80,10 +86,15 @@ class XlsxRecords:
         if block:
             yield Block(lines, block)
 
-
-def _unreadable(line: int, cells: list[str], width: int, *, in_error: bool) -> UnreadableRow:
-    detail = "a formula of the row ended in an error" if in_error else f"cells beyond the header's {width}"
-    return UnreadableRow(line, "\t".join(cells)[:MAX_RAW_CHARS], Code.UNREADABLE_ROW, detail)
+    def _fault(self, line: int, row: list[Any], cells: list[str], kinds: list[Kind | None]) -> str:
+        """What makes a row unreadable; empty if nothing does."""
+        if line in self._errors:
+            return "a formula of the row ended in an error"
+        if any(cells[len(kinds) :]):
+            return f"cells beyond the header's {len(kinds)}"
+        if any(has_lost_digits(value, kind) for value, kind in zip(row, kinds, strict=False)):
+            return "an id is a number of more than 15 digits, which a spreadsheet does not keep"
+        return ""
 
 
 def _all_of(source: BinarySource) -> bytes:
@@ -134,16 +145,12 @@ def _attribute(tag: bytes, name: bytes) -> bytes:
     return found[1] if found else b""
 
 
-def _text(value: Any) -> str:
-    """A cell's text: exact for whole numbers, the shortest that means the same for others."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).upper()
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
+def _text(value: Any, kind: Kind | None = None) -> str:
+    """A cell's text; dates of a workbook come as dates."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds")
     if isinstance(value, date):
         return f"{value.isoformat()}T00:00:00"
-    return str(value)
+    if isinstance(value, time | timedelta):
+        return str(value)
+    return cell_text(value, kind)

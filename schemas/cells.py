@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import AfterValidator, Field, Strict, StringConstraints
+from pydantic import AfterValidator, Field, Strict, StringConstraints, WithJsonSchema
 
 from schemas.fields import MAX_CELL, MAX_ID
 
@@ -32,6 +32,16 @@ ONE_LINE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """No control characters."""
 MANY_LINES: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 """No control characters but tab, line feed and carriage return."""
+
+
+BLANK_SCHEMA: Final = {"type": "string", "pattern": r"^\s*(?:-|[nN]/[aA]|[nN][uU][lL][lL]?)?\s*$"}
+"""JSON Schema of a placeholder."""
+
+
+def text_schema(longest: int, *, many_lines: bool = False) -> dict[str, Any]:
+    """JSON Schema of a text: trimmed, then without control characters and not longer than `longest`."""
+    letter = (MANY_LINES if many_lines else ONE_LINE)[1:-2]
+    return {"type": "string", "pattern": rf"^\s*{letter}{{0,{longest}}}\s*$"}
 
 
 def trim(text: str) -> str:
@@ -79,20 +89,28 @@ def has_control_character(text: str, *, many_lines: bool = False) -> bool:
 _Digits = Annotated[int, Strict(), AfterValidator(str)]
 
 IdText = Annotated[
-    Annotated[str, StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_ID, pattern=ONE_LINE)]
+    Annotated[
+        str,
+        StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_ID, pattern=ONE_LINE),
+        WithJsonSchema(text_schema(MAX_ID)),
+    ]
     | _Digits,
     Field(union_mode="left_to_right"),
 ]
 LineText = Annotated[
     Annotated[
-        str, StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_CELL, pattern=ONE_LINE)
+        str,
+        StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_CELL, pattern=ONE_LINE),
+        WithJsonSchema(text_schema(MAX_CELL)),
     ]
     | _Digits,
     Field(union_mode="left_to_right"),
 ]
 NoteText = Annotated[
     Annotated[
-        str, StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_CELL, pattern=MANY_LINES)
+        str,
+        StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_CELL, pattern=MANY_LINES),
+        WithJsonSchema(text_schema(MAX_CELL, many_lines=True)),
     ]
     | _Digits,
     Field(union_mode="left_to_right"),

@@ -1,7 +1,7 @@
-"""A dataset's conflict rule: what decides by itself when an id comes with other content."""
+"""A dataset's conflict rule: what decides by itself when an id comes with other content; and decisions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 RuleDecision = Literal["take_new", "count_both"]
 
@@ -10,6 +10,21 @@ DEFAULT_RULE: Final[Mapping[str, list[str]]] = {
     "count_both_if_type": ["REVERSAL"],
 }
 """Decides by itself: a change only in STATUS or NOTES takes the new version, a reversal counts both."""
+
+
+class LatestDecision(NamedTuple):
+    """What the latest decision about a payment says.
+
+    Attributes:
+        selected: contents that count; none of the known ones: the first version counts.
+        known: contents that it knew; a further one opens the case again. Empty after an undo with
+            nothing decided before.
+        decided_ms: when it was decided, milliseconds since 1970; a later decision is later than this.
+    """
+
+    selected: list[int]
+    known: list[int]
+    decided_ms: int
 
 
 def apply_conflict_rule(

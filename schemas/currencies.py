@@ -100,4 +100,8 @@ def _text_cell(value: str) -> Currency | None:
 
 
 _remembered: Final = lru_cache(maxsize=4096)(_text_cell)
-CurrencyCell = Annotated[Currency | None, PlainValidator(currency_cell), WithJsonSchema({"type": "string"})]
+CurrencyCell = Annotated[
+    Currency | None,
+    PlainValidator(currency_cell),
+    WithJsonSchema({"type": "string", "pattern": rf"^\s*\S.{{0,{MAX_TEXT - 1}}}\s*$"}),
+]

@@ -29,7 +29,16 @@ _EXACT: Final = Context(prec=MAX_DIGITS, traps=[Inexact, InvalidOperation])
 _NEAREST: Final = Context(prec=MAX_DIGITS, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
 _ZERO: Final = _NINTH * 0
 
-NUMBER_SCHEMA: Final = {"anyOf": [{"type": "string"}, {"type": "number"}]}
+NUMBER_PATTERN: Final = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?"
+"""A number's text as a regular expression of JSON Schema."""
+_LIMIT: Final = 10.0 ** (MAX_INTEGER_DIGITS + 1)
+"""A round number beyond all that fit; a float, because many readers of JSON hold no such integer."""
+NUMBER_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "string", "pattern": rf"^\s*{NUMBER_PATTERN}\s*$"},
+        {"type": "number", "exclusiveMinimum": -_LIMIT, "exclusiveMaximum": _LIMIT},
+    ]
+}
 
 
 def is_number(text: str) -> bool:

@@ -6,7 +6,9 @@ from pydantic import TypeAdapter
 
 from schemas import payment_model, read_model
 from schemas.alerts import DatasetFailing
-from schemas.fields import ALIASES, CUSTOM, FIELDS, PROFILES
+from schemas.cells import BLANK_SCHEMA
+from schemas.custom import MAX_CUSTOM
+from schemas.fields import ALIASES, CUSTOM, FIELDS, PROFILES, Field
 from schemas.registry import REGISTRY_MODELS
 from schemas.topics import ALERTS, PAYMENTS, QUARANTINE, READS, REGISTRY, TopicSpec
 
@@ -16,23 +18,60 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 def payment_schema(profile: str) -> dict[str, Any]:
     """JSON Schema of a payment under a profile.
 
+    It refuses nothing that the validation accepts. What a pattern cannot say it leaves to the validation:
+    days that a month has not, names of currencies, the range of a number's text, 5.0 for an integer.
+
     Raises:
         KeyError: there is no such profile.
     """
-    schema: dict[str, Any] = payment_model.RECORD.json_schema(mode="validation")
+    required = PROFILES[profile]
+    made = payment_model.RECORD.json_schema(mode="validation")["properties"]
+    properties: dict[str, Any] = {}
     for field in FIELDS:
-        schema["properties"][field.name]["description"] = _description(field.summary, field.name)
-    schema["properties"][CUSTOM]["description"] = "Unknown columns by name."
-    schema["required"] = sorted(PROFILES[profile])
-    # An unknown key is no fault: the pipeline keeps it under `custom`.
-    schema["additionalProperties"] = True
-    return schema
+        cell = _cell_schema(made[field.name], field.name in required)
+        properties[field.name] = {"description": _description(field), **cell, "examples": [field.example]}
+        properties |= {
+            alias: {"description": f"The same as {field.name}.", **cell} for alias in _aliases(field)
+        }
+    properties[CUSTOM] = {
+        "description": "Unknown columns by name.",
+        "type": ["object", "null"],
+        "maxProperties": MAX_CUSTOM,
+    }
+    aliased = set(ALIASES.values())
+    return {
+        "title": "Payment",
+        "type": "object",
+        "properties": properties,
+        "required": sorted(required - aliased),
+        "allOf": [_one_of_names(field) for field in FIELDS if field.name in required & aliased],
+        # An unknown key is no fault: the pipeline keeps it under `custom`.
+        "additionalProperties": True,
+    }
 
 
-def _description(summary: str, name: str) -> str:
+def _cell_schema(made: dict[str, Any], required: bool) -> dict[str, Any]:
+    """A cell that must, or may, have a value: a placeholder and null are none."""
+    forms = [form for form in made.get("anyOf", [made]) if form != {"type": "null"}]
+    forms = [{key: value for key, value in form.items() if key != "title"} for form in forms]
+    if required:
+        return {"anyOf": forms, "not": BLANK_SCHEMA}
+    return {"anyOf": [*forms, {"type": "null"}, BLANK_SCHEMA]}
+
+
+def _one_of_names(field: Field) -> dict[str, Any]:
+    """The field is there, under whichever of its names."""
+    return {"anyOf": [{"required": [name]} for name in (field.name, *_aliases(field))]}
+
+
+def _aliases(field: Field) -> list[str]:
+    return [alias for alias, canonical in ALIASES.items() if canonical == field.name]
+
+
+def _description(field: Field) -> str:
     """A field's summary with its other names."""
-    aliases = [f"`{alias}`" for alias, canonical in ALIASES.items() if canonical == name]
-    return f"{summary} Also {', '.join(aliases)}." if aliases else summary
+    aliases = [f"`{alias}`" for alias in _aliases(field)]
+    return f"{field.summary} Also {', '.join(aliases)}." if aliases else field.summary
 
 
 def _quarantine_schema() -> dict[str, Any]:

@@ -28,6 +28,8 @@ MAX_ID: Final = 256
 """Longest id, in characters."""
 CUSTOM: Final = "custom"
 """Key of a row under which unknown columns travel."""
+FILE_NAME: Final = "ELECTRICITY_PAYMENT.csv"
+"""The one name a payments file has (seeds payments-s3 and payments-file-upload)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Field:
         content: takes part in the content hash and in the comparison of versions. Personal fields do
             not, because a new pseudonym key must not make conflicts; NOTES is the exception.
         column: name of the column; the lower-case name unless it would collide with lineage.
+        example: a good value, that of the seed where it has one; for templates and documents.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Field:
     personal: bool = False
     content: bool = True
     column: str = ""
+    example: str = ""
 
     def __post_init__(self) -> None:
         """Derive the column's name."""
@@ -59,21 +63,52 @@ class Field:
 
 
 FIELDS: Final[tuple[Field, ...]] = (
-    Field("ID", "id", "Unique id of the payment within its organisation and id namespace."),
-    Field("TIMESTAMP", "timestamp", "When the payment was made, ISO 8601; UTC unless it has an offset."),
-    Field("PAYMENT_AMOUNT", "decimal", "Amount paid, in PAYMENT_CURRENCY; a reversal may be negative."),
-    Field("PAYMENT_CURRENCY", "currency", "ISO 4217 code, or the currency's name as people write it."),
-    Field("TRANSACTION_TYPE", "type", "What kind of transaction it is."),
+    Field(
+        "ID",
+        "id",
+        "Unique id of the payment within its organisation and id namespace.",
+        example="UC45678",
+    ),
+    Field(
+        "TIMESTAMP",
+        "timestamp",
+        "When the payment was made, ISO 8601; UTC unless it has an offset.",
+        example="2021-05-16T14:16:01",
+    ),
+    Field(
+        "PAYMENT_AMOUNT",
+        "decimal",
+        "Amount paid, in PAYMENT_CURRENCY; a reversal may be negative.",
+        example="5000",
+    ),
+    Field(
+        "PAYMENT_CURRENCY",
+        "currency",
+        "ISO 4217 code, or the currency's name as people write it.",
+        example="Naira",
+    ),
+    Field("TRANSACTION_TYPE", "type", "What kind of transaction it is.", example="INSTALLMENT_PAYMENT"),
     Field(
         "TRANSACTION_CHARGES",
         "decimal",
         "Charges of the transaction, in PAYMENT_CURRENCY.",
         aliases=("TRANSACTION CHARGES",),
+        example="1000",
     ),
-    Field("REFERENCE_ID", "id", "Reference of the payment; a reversal has that of what it reverses."),
-    Field("CUSTOMER_ID", "id", "Id of the customer in the sender's system."),
-    Field("METER_ID", "id", "Serial number of the device; equals external_id of a connection."),
-    Field("EXTERNAL_ID", "id", "In file uploads the serial number beside METER_ID."),
+    Field(
+        "REFERENCE_ID",
+        "id",
+        "Reference of the payment; a reversal has that of what it reverses.",
+        example="REF-1001",
+    ),
+    Field("CUSTOMER_ID", "id", "Id of the customer in the sender's system.", example="45987"),
+    Field(
+        "METER_ID",
+        "id",
+        "Serial number of the device; equals external_id of a connection.",
+        example="45987",
+    ),
+    Field("EXTERNAL_ID", "id", "In file uploads the serial number beside METER_ID.", example="SN-45987"),
     Field(
         "CUSTOMER_NAME",
         "note",
@@ -81,21 +116,62 @@ FIELDS: Final[tuple[Field, ...]] = (
         aliases=("CUSTOMER NAME",),
         personal=True,
         content=False,
+        example="John Doe",
     ),
-    Field("CUSTOMER_PHONE", "phone", "Telephone of the user of the device.", personal=True, content=False),
-    Field("CUSTOMER_CATEGORY", "text", "Public, Prepaid, Residential, Commercial, Business, …"),
-    Field("FINANCING_ID", "id", "Id at the financing provider or programme."),
-    Field("AGENT_ID", "text", "Agent or company that took the payment.", personal=True, content=False),
-    Field("LATITUDE", "latitude", "Latitude of the device, decimal degrees (WGS 84)."),
-    Field("LONGITUDE", "longitude", "Longitude of the device, decimal degrees (WGS 84)."),
-    Field("UTILITY_ID", "id", "Id of the utility, or serial number of the inverter system."),
-    Field("FAILED_BATTERY_CAPACITY_COUNT", "count", "How often batteries failed to reach capacity."),
-    Field("ACCOUNT_TYPE", "text", "Type of customer or account."),
-    Field("STATUS", "text", "Assigned, processed, reversed, pending, error, MANUAL, …"),
-    Field("NOTES", "note", "Free notes of the sender.", personal=True),
-    Field("LOCATION", "note", "Place of the device in words.", personal=True, content=False),
-    Field("PAYMENT_SOURCE", "text", "Where the payment came from, as the sender names it."),
-    Field("SOURCE", "text", "Type of payment in file uploads.", column="source_field"),
+    Field(
+        "CUSTOMER_PHONE",
+        "phone",
+        "Telephone of the user of the device.",
+        personal=True,
+        content=False,
+        example="+2344567890",
+    ),
+    Field(
+        "CUSTOMER_CATEGORY",
+        "text",
+        "Public, Prepaid, Residential, Commercial, Business, …",
+        example="Residential",
+    ),
+    Field("FINANCING_ID", "id", "Id at the financing provider or programme.", example="FIN-ASSET-4567"),
+    Field(
+        "AGENT_ID",
+        "text",
+        "Agent or company that took the payment.",
+        personal=True,
+        content=False,
+        example="Name of the agent",
+    ),
+    Field("LATITUDE", "latitude", "Latitude of the device, decimal degrees (WGS 84).", example="1.3"),
+    Field("LONGITUDE", "longitude", "Longitude of the device, decimal degrees (WGS 84).", example="30.14"),
+    Field(
+        "UTILITY_ID",
+        "id",
+        "Id of the utility, or serial number of the inverter system.",
+        example="UTIL-01",
+    ),
+    Field(
+        "FAILED_BATTERY_CAPACITY_COUNT",
+        "count",
+        "How often batteries failed to reach capacity.",
+        example="0",
+    ),
+    Field("ACCOUNT_TYPE", "text", "Type of customer or account.", example="Prepaid"),
+    Field("STATUS", "text", "Assigned, processed, reversed, pending, error, MANUAL, …", example="processed"),
+    Field("NOTES", "note", "Free notes of the sender.", personal=True, example="First instalment"),
+    Field("LOCATION", "note", "Place of the device in words.", personal=True, content=False, example="Kano"),
+    Field(
+        "PAYMENT_SOURCE",
+        "text",
+        "Where the payment came from, as the sender names it.",
+        example="Mobile money",
+    ),
+    Field(
+        "SOURCE",
+        "text",
+        "Type of payment in file uploads.",
+        column="source_field",
+        example="Mobile money",
+    ),
 )
 
 BY_NAME: Final = {field.name: field for field in FIELDS}
@@ -103,6 +179,8 @@ NAMES: Final = frozenset(BY_NAME)
 ALIASES: Final = {alias: field.name for field in FIELDS for alias in field.aliases}
 """Other headers and the canonical name they stand for."""
 PERSONAL: Final = tuple(field.name for field in FIELDS if field.personal)
+EXAMPLES: Final = {field.name: field.example for field in FIELDS}
+"""A row that every profile accepts."""
 CONTENT: Final = tuple(field.name for field in FIELDS if field.content)
 
 _S3: Final = frozenset(

@@ -7,6 +7,8 @@ from typing import Final
 
 ORGANIZATION_ID: Final = "organization_id"
 DATASET_ID: Final = "dataset_id"
+DATASET_VERSION: Final = "dataset_version"
+"""Version of the dataset that the producer read under (decimal text): a worker that knows less catches up."""
 SOURCE: Final = "source"
 """Where the row came from: `s3`, `sheet`, `upload`, `pull`, `api`, `device`, `topic` (the default)."""
 SOURCE_REF: Final = "source_ref"
@@ -28,6 +30,7 @@ ALL: Final = frozenset(
     {
         ORGANIZATION_ID,
         DATASET_ID,
+        DATASET_VERSION,
         SOURCE,
         SOURCE_REF,
         LINE,

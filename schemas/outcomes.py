@@ -55,6 +55,7 @@ class Code(StrEnum):
     EMPTY_FILE = "empty_file"
     BAD_ENCODING = "bad_encoding"
     WRONG_NAME = "wrong_name"
+    SOURCE_ERROR = "source_error"
 
 
 WAITS_FOR: Final[Mapping[Code, RegistryKind]] = {

@@ -60,7 +60,7 @@ PaymentRecord: Final = _make(
     {**{field.name: type_of(field) for field in FIELDS}, CUSTOM: dict[str, str | None]},
     total=False,
 )
-"""One payment as it travels; which fields are required is the profile's matter."""
+"""One payment as it travels; which fields are required is the profile's matter (`schemas.documents`)."""
 
 COLUMNS: Final[TypeAdapter[dict[str, list[Any]]]] = TypeAdapter(PaymentColumns)
 RECORD: Final[TypeAdapter[Any]] = TypeAdapter(PaymentRecord)

@@ -7,9 +7,9 @@ producer puts a token in its place that names the fault and reveals nothing else
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from schemas.cells import LineText, NoteText, has_control_character, plain_text
+from schemas.cells import LineText, NoteText, has_control_character, plain_text, text_schema
 from schemas.faults import fault
 from schemas.fields import MAX_CELL, Field
 from schemas.outcomes import Code
@@ -79,4 +79,10 @@ def _phone(text: str) -> str:
 
 PersonalLine = Annotated[LineText, AfterValidator(_known_token)]
 PersonalNote = Annotated[NoteText, AfterValidator(_known_token)]
-PersonalPhone = Annotated[LineText, BeforeValidator(_no_float), AfterValidator(_phone)]
+_FLOAT_PHONE_SCHEMA: Final = {"pattern": r"^\s*[+-]?[0-9]+(?:\.0*|(?:\.[0-9]*)?[eE][+-]?[0-9]+)\s*$"}
+PersonalPhone = Annotated[
+    LineText,
+    BeforeValidator(_no_float),
+    AfterValidator(_phone),
+    WithJsonSchema({"anyOf": [{**text_schema(MAX_CELL), "not": _FLOAT_PHONE_SCHEMA}, {"type": "integer"}]}),
+]

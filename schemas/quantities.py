@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import PlainValidator, WithJsonSchema
 
 from schemas.cells import PLACEHOLDERS, trim
-from schemas.decimals import NUMBER_SCHEMA, is_number
+from schemas.decimals import NUMBER_PATTERN, is_number
 from schemas.faults import fault
 from schemas.outcomes import Code
 
@@ -140,15 +140,37 @@ _remembered_type: Final = lru_cache(maxsize=1024)(_type_text)
 _remembered_count: Final = lru_cache(maxsize=4096)(_count_text)
 _remembered_coordinate: Final = lru_cache(maxsize=65_536)(_coordinate_text)
 
-TypeCell = Annotated[
-    str | None,
-    PlainValidator(type_cell),
-    WithJsonSchema({"type": "string", "examples": [*TRANSACTION_TYPES]}),
+
+def _any_case(name: str) -> str:
+    """A type's name as a regular expression: any case, spaces and hyphens for `_`."""
+    return "".join(f"[{letter}{letter.lower()}]" if letter.isalpha() else r"[\s_\-]+" for letter in name)
+
+
+_TYPE_SCHEMA: Final = {
+    "type": "string",
+    "pattern": rf"^\s*(?:{'|'.join(map(_any_case, TRANSACTION_TYPES))})\s*$",
+    "examples": [*TRANSACTION_TYPES],
+}
+_COUNT_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": MAX_COUNT},
+        {"type": "string", "pattern": r"^\s*[0-9]{1,10}\s*$"},
+    ]
+}
+
+
+def _coordinate_schema(limit: int) -> dict[str, Any]:
+    """A number in range, its text, or the text of the pair."""
+    pair = rf"^\s*{NUMBER_PATTERN}(?:\s*,\s*{NUMBER_PATTERN})?\s*$"
+    number = {"type": "number", "minimum": -limit, "maximum": limit}
+    return {"anyOf": [number, {"type": "string", "pattern": pair}]}
+
+
+TypeCell = Annotated[str | None, PlainValidator(type_cell), WithJsonSchema(_TYPE_SCHEMA)]
+CountCell = Annotated[int | None, PlainValidator(count_cell), WithJsonSchema(_COUNT_SCHEMA)]
+LatitudeCell = Annotated[
+    float | Pair | None, PlainValidator(latitude_cell), WithJsonSchema(_coordinate_schema(_LATITUDE_LIMIT))
 ]
-CountCell = Annotated[
-    int | None,
-    PlainValidator(count_cell),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+$"}]}),
+LongitudeCell = Annotated[
+    float | Pair | None, PlainValidator(longitude_cell), WithJsonSchema(_coordinate_schema(_LONGITUDE_LIMIT))
 ]
-LatitudeCell = Annotated[float | Pair | None, PlainValidator(latitude_cell), WithJsonSchema(NUMBER_SCHEMA)]
-LongitudeCell = Annotated[float | Pair | None, PlainValidator(longitude_cell), WithJsonSchema(NUMBER_SCHEMA)]

@@ -34,7 +34,13 @@ MAX_OFFSET_MINUTES: Final = 14 * 60
 MAX_TEXT: Final = 64
 """Longest text that can be a timestamp with white space around it, in characters."""
 
-TEXT_SCHEMA: Final = {"type": "string", "format": "date-time"}
+TEXT_SCHEMA: Final = {
+    "type": "string",
+    # not the format `date-time`: RFC 3339 asks for a zone, and knows no other years
+    "pattern": r"^\s*(?:1899|19[0-9]{2}|2[0-2][0-9]{2}|2300)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])[T ]"
+    r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
+    r"(?:Z|[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?)?\s*$",
+}
 
 
 def parse_timestamp(text: str) -> int:

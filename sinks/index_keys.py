@@ -1,4 +1,8 @@
-"""The keys a deduplication index is restored from: payments by home, high waters of reads."""
+"""The keys a deduplication index is restored from: payments by home, high waters of reads.
+
+A version whose process died before it wrote the key counts as a key, too. Its redelivery would find it, but
+another row of the payment may come first, since partitions that are added meanwhile part the two.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -23,6 +27,20 @@ _KEY: Final = np.dtype(
 )
 _CHUNK: Final = _KEY.itemsize * 400_000
 
+_OF_HOMES: Final = (
+    "WHERE home IN {homes:Array(UInt16)} AND stored_at >= fromUnixTimestamp64Milli({since:Int64})"
+)
+_COLUMNS: Final = (
+    "home, identity, content_hash, position,"
+    " toUInt8(transform(toString(outcome), ['accepted', 'conflict', 'alias'], [0, 1, 2], 255)) AS code"
+)
+_KEYS_AND_VERSIONS: Final = (
+    f"SELECT {_COLUMNS} FROM payment_keys {_OF_HOMES} UNION ALL"
+    f" SELECT {_COLUMNS} FROM payment_versions {_OF_HOMES} AND (identity, content_hash) NOT IN"
+    # a key is stored after its version: what is older than the moment belongs to older versions
+    f" (SELECT identity, content_hash FROM payment_keys {_OF_HOMES})"
+)
+
 
 class KeySlice(NamedTuple):
     """Keys of one home, in no order; a home comes in several slices, and a key may come twice."""
@@ -37,7 +55,7 @@ class KeySlice(NamedTuple):
 def stream_keys(
     client: Client, homes: Sequence[int], after: Mapping[int, int] | None = None
 ) -> Iterator[KeySlice]:
-    """Keys of payments that live in these homes.
+    """Keys of payments that live in these homes, and versions that have no key.
 
     Args:
         homes: homes whose partitions were assigned.
@@ -56,10 +74,7 @@ def stream_keys(
 
 def _read_keys(client: Client, homes: Sequence[int], since_ms: int) -> Iterator[KeySlice]:
     stream = client.raw_stream(
-        "SELECT home, identity, content_hash, position,"
-        " toUInt8(transform(toString(outcome), ['accepted', 'conflict', 'alias'], [0, 1, 2], 255))"
-        " FROM payment_keys WHERE home IN {homes:Array(UInt16)}"
-        " AND stored_at >= fromUnixTimestamp64Milli({since:Int64})",
+        _KEYS_AND_VERSIONS,
         parameters={"homes": list(homes), "since": max(since_ms, 0)},
         settings={"max_execution_time": 0},  # bounded by the caller, who can stop reading
         fmt="RowBinary",

@@ -1,4 +1,4 @@
-"""Questions the API asks: receipts, the ledger, the verification of a connection, readiness.
+"""Questions the API asks: the ledger, the verification of a connection, readiness.
 
 Values always go as parameters. Everything here may raise the driver's exceptions.
 """
@@ -10,29 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from sinks.filters import chosen
 from sinks.migrate import applied_migrations, migrations
-
-_OUTCOMES: Final = ("accepted", "duplicate", "conflict", "quarantined")
-
-_CURRENT: Final = """
-SELECT
-    if(countIf(replay_of IS NOT NULL) > 0,
-        argMinIf(outcome, (stored_at, position), replay_of IS NOT NULL),
-        argMin(outcome, position)) AS current,
-    if(countIf(replay_of IS NOT NULL) > 0,
-        argMinIf(reasons, (stored_at, position), replay_of IS NOT NULL),
-        argMin(reasons, position)) AS current_reasons
-FROM ledger
-WHERE organization_id = {organization:String} AND dataset_id = {dataset:String}
-    AND source_ref IN {refs:Array(String)}
-    AND (topic, position) NOT IN (
-        SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
-        WHERE organization_id = {organization:String} AND replay_of IS NOT NULL)
-GROUP BY source_ref, line, if(line = 0, ifNull(replay_of, position), 0)
-"""
-"""Outcome of each received row: a redelivery of a line is no received row, so its first record speaks.
-A replay from quarantine speaks for the row it replays, the last one of a chain for all before it; of a
-replay that was sent twice the first one stored does. Positions do not order a chain: a corrected id may
-lie in another partition. Rows without a line are told apart by position."""
+from sinks.receipts import OUTCOMES, Key, tallies
 
 _FILTERS: Final[dict[str, str]] = {
     "organization_id": "organization_id = {organization_id:String}",
@@ -60,30 +38,15 @@ _LEDGER_COLUMNS: Final = (
 def outcome_counts(
     client: Client, organization_id: str, dataset_id: str, source_refs: Sequence[str]
 ) -> dict[str, int]:
-    """Received rows of one dataset's files or requests, by current outcome.
+    """Received rows of one dataset's files or requests, by current outcome; see `sinks.receipts`.
 
     Keys: `received` and the four outcomes, which add up to it.
     """
-    rows = client.query(
-        f"SELECT current, count() FROM ({_CURRENT}) GROUP BY current",
-        parameters={"organization": organization_id, "dataset": dataset_id, "refs": list(source_refs)},
-    ).result_rows
-    found = dict(rows)
-    counts = {outcome: int(found.get(outcome, 0)) for outcome in _OUTCOMES}
+    counts = dict.fromkeys(OUTCOMES, 0)
+    for tally in tallies(client, [Key(organization_id, dataset_id, ref) for ref in source_refs]).values():
+        for outcome, rows in tally.current.items():
+            counts[outcome] += rows
     return {"received": sum(counts.values()), **counts}
-
-
-def reason_counts(
-    client: Client, organization_id: str, dataset_id: str, source_refs: Sequence[str]
-) -> dict[str, int]:
-    """How many received rows are quarantined for each reason; a row may have several."""
-    rows = client.query(
-        "SELECT reason, count() FROM"
-        f" (SELECT arrayJoin(current_reasons) AS reason FROM ({_CURRENT}) WHERE current = 'quarantined')"
-        " GROUP BY reason ORDER BY count() DESC, reason",
-        parameters={"organization": organization_id, "dataset": dataset_id, "refs": list(source_refs)},
-    ).result_rows
-    return {row[0]: int(row[1]) for row in rows}
 
 
 def ledger(

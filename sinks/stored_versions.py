@@ -11,7 +11,8 @@ from sinks.tables import SCHEMAS
 
 
 def stored_payments(client: Client, identities: Iterable[int]) -> list[dict[str, Any]]:
-    """All stored versions of payments, every column of `payment_versions`, by identity and position.
+    """All stored versions of payments, every column of `payment_versions`, by identity: the accepted one first,
+    then as they were stored. Positions tell no order, they begin with the partition's number.
 
     Times are aware UTC datetimes, decimals `Decimal`.
     """
@@ -21,7 +22,7 @@ def stored_payments(client: Client, identities: Iterable[int]) -> list[dict[str,
 def stored_reads(
     client: Client, identities: Iterable[int], device_ids: Iterable[str] | None = None
 ) -> list[dict[str, Any]]:
-    """All stored versions of reads, by identity and position; naming the devices makes it cheaper."""
+    """All stored versions of reads, in the same order; naming the devices makes it cheaper."""
     devices = sorted(set(device_ids or ()))
     if not devices or len(devices) > AT_ONCE // 2:
         return _versions(client, "read_versions", identities, "")
@@ -47,7 +48,8 @@ def _versions(
             client,
             f"SELECT {', '.join(SCHEMAS[table].names)} FROM {table}"
             f" WHERE identity IN {{identities:Array(UInt64)}}{condition}"
-            " ORDER BY identity, position, stored_at LIMIT 1 BY identity, content_hash",
+            " ORDER BY identity, outcome != 'accepted', stored_at, position"
+            " LIMIT 1 BY identity, content_hash",
             {"identities": wanted, **(parameters or {})},
         )
         rows += found.cast(SCHEMAS[table]).to_pylist(maps_as_pydicts="strict")

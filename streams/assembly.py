@@ -153,7 +153,7 @@ class Assembly:
         memory: tuple[Store, History, Suspects],
     ) -> TopicLine:
         store, history, suspects = memory
-        partitions = partial(self._partitions, topic)
+        partitions, brake = partial(self._partitions, topic), self._brake(topic)
         settle: Settle[Any] = Settle(
             topic,
             record_type,
@@ -163,9 +163,11 @@ class Assembly:
             remember,
             store,
             self._outlet,
-            self._brake(topic),
+            brake,
             partitions,
             self._lease,
+            suspects,
         )
         restorer = Restorer(store, history, load, topic, epoch, partitions, suspects)
-        return TopicLine(Pipeline(topic, prepare, settle, restorer, self._config.max_rows_in_hand), suspects)
+        most = self._config.max_rows_in_hand
+        return TopicLine(Pipeline(topic, prepare, settle, restorer, most, lambda: brake.stopped), suspects)

@@ -9,10 +9,10 @@ mended release finds the rows unjudged.
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -30,7 +30,8 @@ WINDOW_ROWS: Final = 2000
 """Latest rows of a dataset, or of an organisation, that are looked at."""
 MIN_ROWS: Final = 200
 """Rows below which a share says nothing about a dataset."""
-MIN_ORGANIZATION_ROWS: Final = 20
+MIN_ORGANIZATION_ROWS: Final = 100
+"""Rows below which a share says nothing about an organisation."""
 MIN_FAILING: Final = 3
 """Failing organisations below which `most of them` says nothing about a release."""
 ORGANIZATION_SHARE: Final = 0.8
@@ -39,24 +40,21 @@ FORGET_S: Final = 600.0
 """An organisation that sent nothing for so long says nothing about the present release."""
 LOOK_S: Final = 0.5
 REASONS_TOLD: Final = 3
+K = TypeVar("K")
 
 
 class Source(NamedTuple):
-    """Whose rows: a dataset's, or an organisation's own."""
+    """Whose rows: a dataset's in one version, or an organisation's own (`""` and 0)."""
 
     organization_id: str
     dataset_id: str
+    version: int
 
 
 @dataclass(slots=True)
 class Window:
-    """The latest rows of somebody, turn by turn: (moment, rows, bad).
+    """The latest rows of somebody, turn by turn: (moment, rows, bad)."""
 
-    Attributes:
-        version: of the dataset; a resumed or changed one has another, and begins anew.
-    """
-
-    version: int = 0
     turns: deque[tuple[float, int, int]] = field(default_factory=deque)
     rows: int = 0
     bad: int = 0
@@ -92,15 +90,18 @@ class Brake:
         self.topic = topic
         self._limits = limits
         self._registry = registry
-        self._datasets: dict[Source, Window] = {}
+        self._sources: dict[Source, Window] = {}
         self._organizations: dict[str, Window] = {}
         self._ending = threading.Event()
         self.stopped = False
 
-    def look(self, verdicts: Sequence[Verdict], lease: Lease) -> list[DatasetFailing]:
+    def look(
+        self, verdicts: Sequence[Verdict], lease: Lease, stopping: Callable[[], None] = lambda: None
+    ) -> list[DatasetFailing]:
         """Take in a turn that is decided and not written; returns what should be told once it is.
 
-        Blocks for as long as the topic is stopped: until the process ends or the partitions go elsewhere.
+        `stopping` is called before the topic stops. Blocks for as long as it is stopped: until the process
+        ends or the partitions go elsewhere.
 
         Raises:
             Abandoned: the partitions were given up, or the process ends.
@@ -111,8 +112,8 @@ class Brake:
         rows, refused = Counter(map(_source_of, fresh)), Counter(map(_source_of, bad))
         self._note_organizations(_by_organization(rows), _by_organization(refused), now)
         if bad and self._limits.stop_topic:
-            self._stop_while_most_fail(lease)
-        return self._note_datasets(rows, refused, fresh, now)
+            self._stop_while_most_fail(lease, stopping)
+        return self._note_sources(rows, refused, fresh, now)
 
     def end(self) -> None:
         """The process ends: nothing is held back any more. From any thread."""
@@ -124,24 +125,29 @@ class Brake:
                 continue  # whoever invents names must not stop the others
             window = self._organizations.setdefault(organization_id, Window())
             window.add(now, count, refused[organization_id])
-        gone = [name for name, window in self._organizations.items() if window.turns[-1][0] < now - FORGET_S]
-        for name in gone:
-            del self._organizations[name]
+        _forget(self._organizations, now)
 
-    def _stop_while_most_fail(self, lease: Lease) -> None:
+    def _stop_while_most_fail(self, lease: Lease, stopping: Callable[[], None]) -> None:
         active = [w for w in self._organizations.values() if w.rows >= MIN_ORGANIZATION_ROWS]
         failing = sum(window.share >= ORGANIZATION_SHARE for window in active)
         if failing < MIN_FAILING or 2 * failing <= len(active):
             return
+        stopping()
         self.stopped = True
         metrics.TOPIC_STOPPED.labels(self.topic).set(1)
         log.critical("topic_stopped", topic=self.topic, organizations=len(active), failing=failing)
-        while True:
-            lease.renew()
-            if self._ending.wait(LOOK_S) or lease.giving_up:
-                raise Abandoned
+        try:
+            while True:
+                lease.renew()
+                if self._ending.wait(LOOK_S) or lease.giving_up:
+                    raise Abandoned
+        finally:
+            # the rows went elsewhere unjudged, and are judged there
+            self._organizations.clear()
+            self.stopped = False
+            metrics.TOPIC_STOPPED.labels(self.topic).set(0)
 
-    def _note_datasets(
+    def _note_sources(
         self,
         rows: Counter[Source],
         refused: Counter[Source],
@@ -151,7 +157,9 @@ class Brake:
         failing = []
         of_refused = _by_source(fresh, refused)
         for source, count in rows.items():
-            window = self._window(source)
+            if not self._concerns(source):
+                continue
+            window = self._sources.setdefault(source, Window())
             window.add(now, count, refused[source])
             mine = of_refused.get(source, [])
             longest, window.run = _runs(mine, window.run) if mine else (0, 0)
@@ -160,16 +168,18 @@ class Brake:
             elif not window.told:
                 window.told = True
                 failing.append(self._alert(source, window, longest, mine))
+        _forget(self._sources, now)
         return failing
 
-    def _window(self, source: Source) -> Window:
-        """The window of a source in its present version."""
-        dataset = self._registry.dataset(*source)
-        version = dataset.version if dataset else 0
-        window = self._datasets.get(source)
-        if window is None or window.version != version:
-            window = self._datasets[source] = Window(version)
-        return window
+    def _concerns(self, source: Source) -> bool:
+        """Whether rows speak about a dataset as it is now, or about an organisation there is.
+
+        A worker may judge some rows under the version that was resumed or mended meanwhile.
+        """
+        if not source.dataset_id:
+            return self._registry.has_organization(source.organization_id)
+        dataset = self._registry.dataset(source.organization_id, source.dataset_id)
+        return dataset is not None and dataset.version == source.version
 
     def _fails(self, window: Window, longest: int) -> bool:
         too_many = window.rows >= MIN_ROWS and window.share > self._limits.share
@@ -187,7 +197,7 @@ class Brake:
         return DatasetFailing(
             organization_id=source.organization_id,
             dataset_id=source.dataset_id,
-            dataset_version=window.version,
+            dataset_version=source.version,
             topic=self.topic,
             rows=window.rows,
             bad=window.bad,
@@ -198,7 +208,15 @@ class Brake:
 
 
 def _source_of(verdict: Verdict) -> Source:
-    return Source(verdict.row.organization_id, verdict.row.dataset_id)
+    """Rows of a dataset there is not are the organisation's own: whoever invents names fills nothing."""
+    row = verdict.row
+    return Source(row.organization_id, row.dataset_id if row.dataset_version else "", row.dataset_version)
+
+
+def _forget(windows: dict[K, Window], now: float) -> None:
+    """Drop whoever sent nothing for a while."""
+    for name in [name for name, window in windows.items() if window.turns[-1][0] < now - FORGET_S]:
+        del windows[name]
 
 
 def _by_organization(counts: Counter[Source]) -> Counter[str]:

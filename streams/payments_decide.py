@@ -1,6 +1,8 @@
 """Payments, second half: deduplicate against what is stored, find conflicts, hint at the match."""
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +10,7 @@ import numpy.typing as npt
 from schemas.conflicts import DEFAULT_RULE
 from schemas.identity import home_of, payment_key
 from schemas.outcomes import Outcome
+from schemas.versions import Identity, Sight, Version, stored_identity
 from sinks import restore
 from sinks.rulings import latest_decisions
 from streams.history import History
@@ -20,7 +23,6 @@ from streams.registry import Registry
 from streams.rows import Row
 from streams.store import Lease, Store
 from streams.turn import Decided, Verdict
-from streams.versions import Identity, Version
 
 Refusals = Mapping[int, str]
 """Position → reason, of rows that the store refused."""
@@ -107,6 +109,8 @@ class DecidePayments:
             for payment, is_special in zip(payments, special, strict=True)
             if is_special or self._history.orphan(payment.row.position)
         ]
+        if looked:
+            work.began_ms = self._store.read(restore.server_now_ms, lease)
         known = self._look_up(looked, lease)
         for payment in payments:
             found = known.get(payment.identity)
@@ -143,15 +147,13 @@ class DecidePayments:
         stored them, before the store refused another row."""
         stored = self._store.read(lambda client: restore.stored_payments(client, load), lease)
         decisions = self._store.read(lambda client: latest_decisions(client, load), lease)
-        versions: dict[int, list[Version]] = {identity: [] for identity in load}
+        versions: dict[int, list[Mapping[str, Any]]] = {identity: [] for identity in load}
         for fields in stored:
             if fields["position"] not in again:
-                version = Version(fields["content_hash"], fields["position"], fields)
-                versions[fields["identity"]].append(version)
+                versions[fields["identity"]].append(fields)
         for identity in load:
-            found = sorted(versions[identity], key=_first_accepted)
-            aliases = {v.content for v in known[identity].versions} - {v.content for v in found}
-            known[identity] = Identity(found, aliases, decisions.get(identity))
+            judged = {version.content for version in known[identity].versions}
+            known[identity] = stored_identity(versions[identity], judged, decisions.get(identity))
 
     def _keep(self, payment: Payment, known: Identity, work: PaymentsWork) -> None:
         """A row that the tables hold without a ledger row keeps the outcome it was stored with."""
@@ -164,26 +166,24 @@ class DecidePayments:
         ruled = known.decision is not None and payment.content in known.decision.known
         if outcome is Outcome.CONFLICT and not ruled:
             # the process may have died between the version and the rule's decision on it
-            before = [v for v in known.versions if v.position < payment.row.position]
+            before = list(takewhile(lambda version: version.content != payment.content, known.versions))
             earlier = Identity(before, known.aliases, known.decision)
             self._rule(payment, earlier, work)
             known.decision = earlier.decision
 
     def _judge_known(self, payment: Payment, known: Identity, work: PaymentsWork) -> None:
-        if known.knows(payment.content):
-            work.verdict(self._verdict(payment, Outcome.DUPLICATE))
+        sight = known.sight(payment.content, payment.fields)
+        if sight is Sight.KNOWN:
+            work.verdict(self._verdict(payment, sight.outcome))
             return
-        fields = payment.fields()
-        if known.versions and known.same_as_known(fields):
-            known.aliases.add(payment.content)
-            work.key(payment, "alias")
-            work.verdict(self._verdict(payment, Outcome.DUPLICATE))
-            return
-        outcome = Outcome.CONFLICT if known.versions else Outcome.ACCEPTED
-        if outcome is Outcome.CONFLICT:
+        if sight is Sight.FURTHER:
             self._rule(payment, known, work)
-        known.versions.append(Version(payment.content, payment.row.position, fields))
-        self._accept(payment, outcome, work)
+        known.learn(sight, Version(payment.content, payment.row.position, payment.fields()))
+        if sight is Sight.SPELLING:
+            work.key(payment, "alias")
+            work.verdict(self._verdict(payment, sight.outcome))
+            return
+        self._accept(payment, sight.outcome, work)
 
     def _rule(self, payment: Payment, known: Identity, work: PaymentsWork) -> None:
         """Let the dataset's conflict rule decide, where it does."""
@@ -222,11 +222,6 @@ def _repeated(identities: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     _, inverse, counts = np.unique(identities, return_inverse=True, return_counts=True)
     repeated: npt.NDArray[np.bool_] = counts[inverse] > 1
     return repeated
-
-
-def _first_accepted(version: Version) -> tuple[bool, int]:
-    """The accepted version first: a forwarded row's origin may lie behind positions of its home."""
-    return (version.fields or {}).get("outcome") != Outcome.ACCEPTED, version.position
 
 
 def _by_position(version: Version | Key) -> int:

@@ -1,17 +1,16 @@
 """What is collected while a turn of payments is decided, and the record batches made of it."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from schemas.outcomes import Outcome
+from schemas.versions import Ruling
 from streams.index import Key, PaymentIndex
 from streams.payments_prepare import PreparedPayments
 from streams.quarantine import Quarantine
 from streams.registry import Dataset
 from streams.rows import Row
 from streams.turn import Decided, Fact, Verdict, lineage, positions_of
-from streams.versions import Ruling
 
 KeyRow = tuple[int, int, int, int, str]
 """A row of `payment_keys`: home, identity, content, position, outcome."""
@@ -47,8 +46,9 @@ class PaymentsWork:
         skipped: ids of row objects that are redeliveries.
         stored: payments that become versions, with their outcome.
         keys: keys to write, and to remember once they are written.
-        began_ms: before anything was read. Rulings are dated so: what a person decides while the turn is
-            judged is later and stays in force, and the case is open for the version he could not know.
+        began_ms: by the store's clock, before decisions were read; 0 while none can matter. Rulings are
+            dated so: what a person decides while the turn is judged is later and stays in force, and the
+            case is open for the version he could not know.
     """
 
     def __init__(self, judged: set[int]) -> None:
@@ -59,7 +59,7 @@ class PaymentsWork:
         self.stored: list[tuple[Payment, Outcome]] = []
         self.keys: list[KeyRow] = []
         self.rulings: list[tuple[Payment, Ruling, int]] = []
-        self.began_ms = int(time.time() * 1000)
+        self.began_ms = 0
 
     def first_sight(self, row: Row) -> bool:
         """False for a redelivered row: judged before, or twice in this turn (a repeated forward)."""

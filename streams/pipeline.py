@@ -7,10 +7,11 @@ is stored: what is in flight needs no place in the index.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -22,6 +23,8 @@ from streams.transport.thread import Start
 from streams.turn import Prepared
 
 log = structlog.get_logger(__name__)
+
+LOOK_S: Final = 0.5
 
 
 class Restorer(Protocol):
@@ -39,6 +42,7 @@ class Pipeline:
         settle: decides and writes a turn; called in the second thread.
         restorer: called in the second thread after each assignment.
         max_rows: rows in hand at which agents are held back.
+        held: whether the brake holds the topic.
     """
 
     def __init__(
@@ -48,7 +52,9 @@ class Pipeline:
         settle: Settle[Any],
         restorer: Restorer,
         max_rows: int,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._held = held
         self._topic = topic
         self._prepare = prepare
         self._settle = settle
@@ -117,6 +123,13 @@ class Pipeline:
         """Return when nothing is in hand."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._rows == 0)
+
+    async def quiet(self) -> None:
+        """Return when nothing is in hand, or nothing is done with it because the topic is stopped."""
+        while self._rows and not (self._held() and all(future.done() for _, future in self._waiting)):
+            async with self._changed:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), LOOK_S)
 
     async def restore(self, owned: Callable[[], bool], partitions: Mapping[int, Start]) -> None:
         """Restore what decisions need for newly assigned partitions, between two turns."""

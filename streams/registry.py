@@ -6,6 +6,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
+from schemas.matching import Connection, match
 from schemas.payments import PaymentContext
 from schemas.registry import (
     ConnectionMessage,
@@ -42,21 +43,6 @@ class Device:
     organization_id: str
     external_id: str
     onboarded_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """What the hint of a match needs of a connection; validity in UTC milliseconds, None is open."""
-
-    id: str
-    project_id: str
-    valid_from_ms: int | None
-    valid_to_ms: int | None
-
-    def valid_at(self, moment_ms: int) -> bool:
-        """Whether the connection is in force at a moment; the end is exclusive."""
-        after_start = self.valid_from_ms is None or moment_ms >= self.valid_from_ms
-        return after_start and (self.valid_to_ms is None or moment_ms < self.valid_to_ms)
 
 
 class Registry:
@@ -136,14 +122,12 @@ class Registry:
 
         A hint at write time: the views compute the match that counts.
         """
-        for name in names:
-            place = self._connections.get((organization_id, name)) if name else None
-            found = [
-                c for c in (place or {}).values() if self._in_scope(c, dataset) and c.valid_at(moment_ms)
-            ]
-            if found:
-                return (found[0].id, "matched") if len(found) == 1 else ("", "ambiguous")
-        return "", "unmatched"
+        return match(
+            names,
+            lambda name: self._connections.get((organization_id, name), {}).values(),
+            lambda connection: self._in_scope(connection, dataset),
+            moment_ms,
+        )
 
     def _in_scope(self, connection: Connection, dataset: Dataset | None) -> bool:
         if dataset is None:

@@ -22,13 +22,30 @@ class Resolver:
         self._catch_up = catch_up
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Add a reason to each row whose organisation or dataset is unknown."""
+        """Add a reason to each row whose organisation or dataset is unknown; note the dataset's version.
+
+        A row of a dataset that changed since is a row of an unknown version: the change may be the mend.
+        """
         unknown = [row for row in rows if not row.reasons and self._missing(row)]
-        if unknown:
+        if unknown or self._behind(rows):
             self._catch_up()
         for row in unknown:
             if (code := self._missing(row)) is not None:
                 row.reasons.append(reason(*code))
+        for row in rows:
+            if row.dataset_id:
+                dataset = self.registry.dataset(row.organization_id, row.dataset_id)
+                row.dataset_version = dataset.version if dataset else 0
+
+    def _behind(self, rows: Sequence[Row]) -> bool:
+        """Whether a producer knew a newer version of a dataset than we do."""
+        newest: dict[tuple[str, str], int] = {}
+        for row in rows:
+            if row.dataset_version:
+                key = row.organization_id, row.dataset_id
+                newest[key] = max(newest.get(key, 0), row.dataset_version)
+        known = {key: self.registry.dataset(*key) for key in newest}
+        return any(dataset and dataset.version < newest[key] for key, dataset in known.items())
 
     def devices(self, rows: Sequence[Row]) -> list[Device | None]:
         """The device of each row, None and a reason where there is none."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from schemas import headers
+from schemas.cells import has_control_character
 from schemas.identity import position
 from schemas.origins import OriginSigner
 from schemas.outcomes import Code, reason
@@ -27,6 +28,8 @@ class Row:
     Attributes:
         position: where it was received; for a forwarded row the position of its origin.
         value: the JSON object, None when there is none (then `reasons` says why).
+        dataset_version: of the dataset: before it is resolved the one its producer knew, then the one
+            under which the row is judged; 0 for none.
         reasons: faults found so far.
     """
 
@@ -41,6 +44,7 @@ class Row:
     received_ms: int
     replay_of: int | None
     value: dict[str, Any] | None
+    dataset_version: int = 0
     reasons: list[str] = field(default_factory=list)
 
 
@@ -93,10 +97,12 @@ class RowReader:
         get = given.get
         if any(given[name] is None or len(given[name]) > MAX_HEADER_BYTES for name in _KNOWN & given.keys()):
             raise ValueError("header without a value, or too long")
-        row.organization_id = get(headers.ORGANIZATION_ID, b"").decode()
+        row.organization_id = _name(get(headers.ORGANIZATION_ID, b""))
         if len(given) == 1:
             return
-        row.dataset_id = get(headers.DATASET_ID, b"").decode()
+        row.dataset_id = _name(get(headers.DATASET_ID, b""))
+        if version := get(headers.DATASET_VERSION):
+            row.dataset_version = _version(version)
         row.source = get(headers.SOURCE, b"topic").decode()
         row.source_ref = get(headers.SOURCE_REF, b"").decode()
         if line := get(headers.LINE):
@@ -131,6 +137,21 @@ def _json_object(value: bytes | None) -> dict[str, Any] | Code:
     except (orjson.JSONDecodeError, RecursionError):
         return Code.NOT_JSON
     return loaded if isinstance(loaded, dict) else Code.NOT_OBJECT
+
+
+def _name(value: bytes) -> str:
+    """An identifying text; others ask SQL for it, which takes no NUL."""
+    text = value.decode()
+    if has_control_character(text):
+        raise ValueError("control character in an identifying header")
+    return text
+
+
+def _version(value: bytes) -> int:
+    version = int(value)
+    if not 0 <= version < 1 << 62:
+        raise ValueError("version out of range")
+    return version
 
 
 def _line(value: bytes) -> int:

@@ -27,6 +27,7 @@ from streams import metrics
 from streams.brakes import Brake
 from streams.outlet import Outlet
 from streams.store import Lease, Store
+from streams.suspects import Suspects
 from streams.turn import Decided, Fact, Prepared, ledger_batch, ranges_batch
 
 log = structlog.get_logger(__name__)
@@ -53,6 +54,7 @@ class Settle(Generic[M]):
         remember: adds to the index what the decisions handed out.
         partitions: number of partitions that the topic has now.
         lease: makes the lease of a turn's batches.
+        suspects: is told of batches that the brake holds back.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class Settle(Generic[M]):
         brake: Brake,
         partitions: Callable[[], int],
         lease: Callable[[Sequence[Prepared]], Lease],
+        suspects: Suspects,
     ) -> None:
+        self._suspects = suspects
         self._topic = topic
         self._record_type = record_type
         self._epoch = epoch
@@ -95,7 +99,7 @@ class Settle(Generic[M]):
             with self._timed("decide"):
                 decided, memory = self._decide(turn, partitions, refused, lease)
             if not refused:
-                alerts = self._brake.look(decided.verdicts, lease)
+                alerts = self._brake.look(decided.verdicts, lease, lambda: self._held(turn, lease))
             with self._timed("facts"):
                 found = self._facts(decided.facts, lease)
             if not found:
@@ -108,6 +112,9 @@ class Settle(Generic[M]):
         self._outlet.alert(alerts, lease)
         self._remember(memory)
         self._count(turn, decided)
+
+    def _held(self, turn: Sequence[Prepared], lease: Lease) -> None:
+        self._suspects.harmless([prepared.batch for prepared in turn], lease)
 
     def _facts(self, facts: Sequence[Fact], lease: Lease) -> dict[int, str]:
         """Write the facts; returns the rows that the store refuses, to be decided again without them."""

@@ -7,7 +7,7 @@ touched again. Whoever dies for another reason costs a few hundred notes, not th
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -26,6 +26,7 @@ DEATHS = 2
 CHUNK_ROWS = 500
 """Offsets of a chunk; chunks begin where this divides the offset, so they are the same for everybody."""
 BATCH, CHUNK, ROW = "batch", "chunk", "row"
+BATCH_DONE = "batch_done"
 SURVIVED = {CHUNK: "chunk_done", ROW: "done"}
 
 
@@ -51,6 +52,7 @@ class Suspects:
         self._worker = worker
         self._attempts: dict[int, dict[tuple[str, int], int]] = {}
         self._open: dict[int, Counter[tuple[str, int]]] = {}
+        self._begun: dict[int, int] = {}
         self.condemned: set[int] = set()
 
     def restore(self, client: Client, partition: int, offset: int) -> None:
@@ -75,7 +77,8 @@ class Suspects:
         """
         known = self._attempts.pop(batch.partition)
         open_pieces = any(at < batch.next_offset for _, at in self._open[batch.partition])
-        careful = open_pieces or known.get((BATCH, batch.first_offset), 0) >= DEATHS
+        first = batch.first_offset
+        careful = open_pieces or known.get((BATCH, first), 0) - known.get((BATCH_DONE, first), 0) >= DEATHS
         if careful:
             log.error(
                 "batch_taken_in_pieces",
@@ -83,8 +86,20 @@ class Suspects:
                 partition=batch.partition,
                 first=batch.first_offset,
             )
-        self._note(batch, BATCH, batch.first_offset, lease)
+        self._note(batch, BATCH, first, lease)
+        self._begun[batch.partition] = first
         return careful
+
+    def harmless(self, batches: Sequence[Batch], lease: Lease) -> None:
+        """Note that batches in hand are decided and only held back: who ends now does not die of them.
+
+        Raises:
+            Abandoned: the partitions were given up meanwhile.
+        """
+        for batch in batches:
+            if self._begun.get(batch.partition) == batch.first_offset:
+                self._note(batch, BATCH_DONE, batch.first_offset, lease)
+                del self._begun[batch.partition]
 
     def pieces(self, batch: Batch, lease: Lease) -> Iterator[Piece]:
         """The batch in chunks, or in rows where a chunk is suspect; each noted first. Blocks between them.

@@ -238,14 +238,16 @@ class Worker:
                 async with self._alone:
                     # nothing else is in hand, of any topic: who dies now dies of this piece
                     for line in self._lines.values():
-                        await line.pipeline.settled()
+                        await line.pipeline.quiet()
                     piece = await asyncio.to_thread(next, pieces, None)
                     if piece is None:
                         return
                     await pipeline.put(piece.batch)
-                    await pipeline.settled()
+                    await pipeline.quiet()
                     await asyncio.to_thread(suspects.survived, piece, self._lease_of([piece.batch]))
                     piece = None
+                # a topic that the brake holds back must not hold up the others
+                await pipeline.settled()
         except Abandoned:
             log.info("pieces_abandoned", topic=batch.topic, partition=batch.partition)
             if piece is not None:

@@ -3,11 +3,12 @@
 import sys
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from producers.errors import BrokerRefuses, TopicMisconfigured
+from producers.template_names import TemplateFormat, TemplateProfile
 from sunledger import logs
 from sunledger.installation import default_data_dir
 from sunledger.settings import (
@@ -130,6 +131,76 @@ def why(
 
 
 @app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A payments file, CSV or xlsx.")],
+    profile: Annotated[
+        Literal["s3", "sheet", "upload"] | None,
+        typer.Option(help="Which fields are required.", show_default="s3, and upload for a server"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    corrected: Annotated[Path | None, typer.Option(help="Write a corrected copy here.")] = None,
+    errors: Annotated[Path | None, typer.Option(help="Write every error here, as CSV.")] = None,
+    default_currency: Annotated[
+        str | None, typer.Option(help="ISO 4217 code for rows of uploads without a currency.")
+    ] = None,
+    required: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD", help="A field that is required besides; repeatable.")
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="Let this API judge beside its ledger; its admin comes from the environment."),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="With --server: name of the dataset.")] = None,
+    project: Annotated[
+        list[str] | None, typer.Option(help="With --server: id of a project of the dataset; repeatable.")
+    ] = None,
+    provider: Annotated[str, typer.Option(help="With --server: data provider of the dataset.")] = "User",
+) -> None:
+    """Say what would become of a payments file; nothing is sent for good.
+
+    Exit code 0: every row passes; 1: some do not; 2: the file cannot be read, or not be checked as asked.
+    """
+    from sunledger import checking  # noqa: PLC0415
+
+    wanted = checking.Wanted(
+        file, profile, json, corrected, errors, default_currency, tuple(required or ()),
+        server, dataset, tuple(project or ()), provider,
+    )  # fmt: skip
+    try:
+        raise typer.Exit(checking.run(wanted))
+    except checking.CheckFailed as exc:
+        typer.echo(str(exc), err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def template(
+    kind: Annotated[Literal["payments"], typer.Argument(help="What the file is to hold.")],
+    profile: Annotated[
+        TemplateProfile, typer.Option(help="Whose required fields and columns it has.")
+    ] = "s3",
+    format: Annotated[TemplateFormat, typer.Option(help="A workbook explains the columns.")] = "csv",
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write it; a CSV is printed without.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a template: the header and one good row, in a workbook with notes on every column."""
+    from producers.templates import payments_template  # noqa: PLC0415
+
+    if output is None and format == "xlsx":
+        raise typer.BadParameter("a workbook needs a file, name it with --output", param_hint="--format")
+    data = {"payments": payments_template}[kind](profile, format)
+    if output is None:
+        typer.echo(data, nl=False)
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as exc:
+        typer.echo(f"{output} cannot be written: {exc.strerror}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
 def migrate() -> None:
     """Bring database, topics and tables to the newest form."""
     from sunledger import processes  # noqa: PLC0415
@@ -162,12 +233,12 @@ def worker() -> None:
 
 @app.command()
 def producers() -> None:
-    """Run the S3 poller, the outbox relay and the brakes."""
-    from sunledger import processes  # noqa: PLC0415
+    """Run the pollers, the outbox relay and the brakes."""
+    from sunledger import producing  # noqa: PLC0415
 
     settings = load(ProducersSettings)
     logs.configure(settings.log_level, settings.log_format)
-    raise typer.Exit(processes.run_producers(settings))
+    raise typer.Exit(producing.run_producers(settings))
 
 
 @app.command()

@@ -28,6 +28,7 @@ def environment(data_dir: Path, endpoints: Endpoints) -> dict[str, str]:
         "API_HOST": api.hostname or "127.0.0.1",
         "API_PORT": str(api.port),
         "KEYS_DIRECTORY": str(data_dir / "keys"),
+        "UPLOADS_DIRECTORY": str(data_dir / "uploads"),
         # datasets may name this installation's own store, which is no public address
         "SOURCE_HOSTS": urlsplit(endpoints.s3.url).netloc,
         "ADMIN_EMAIL": endpoints.admin["email"],

@@ -1,47 +1,31 @@
 """The processes: settings in, parts wired, run until stopped."""
 
-import asyncio
 import logging
 import os
-import signal
-import threading
-from collections.abc import Sequence
 from typing import NoReturn
 
 import structlog
 import uvicorn
 
 from api.app import create_app
-from api.brakes import BrakeKeeper
-from api.datasets.runs import SqlRunStore
-from api.datasets.source import SqlDatasetSource
-from api.db import Database
 from api.ledger.tails import KafkaTails
 from api.ops.broker import BrokerCheck
-from api.parts import ApiParts
+from api.parts import ApiParts, FileParts
 from api.parts import ApiSettings as ApiValues
-from api.reconcile import KafkaTopicVersions, reconcile
-from api.relay import Relay
-from api.sealing import CredentialBox
-from producers.kafka_access import client_options
 from producers.kafka_rights import grant
 from producers.pace import Unjudged
-from producers.poller import Poller
 from producers.publisher import FILE_DELIVERY_TIMEOUT_S, Publisher
-from producers.rows import RowRecords
-from schemas.personal import Pseudonymizer, Sealer
 from schemas.topics import PAYMENTS
 from sinks import client as clickhouse
 from streams.config import BrakeLimits, WorkerConfig
 from streams.worker import Worker
 from sunledger import migrations
 from sunledger.ops import OpsServer
-from sunledger.settings import ApiSettings, MigrateSettings, ProducersSettings, WorkerSettings, raw
+from sunledger.settings import ApiSettings, MigrateSettings, WorkerSettings, raw
 
 log = structlog.get_logger(__name__)
 
 READ_LIMIT_S = 10.0
-RECONCILE_S = 3600.0
 
 
 def migrate(settings: MigrateSettings) -> list[str]:
@@ -57,6 +41,11 @@ def run_api(settings: ApiSettings) -> int:
     """Run the API until SIGTERM."""
     migrations.sql(settings.sql_url.get_secret_value())
     publisher = Publisher(settings.kafka_access(), client_id="sunledger-api")
+    files = Publisher(
+        settings.kafka_access(), client_id="sunledger-uploads", delivery_timeout_s=FILE_DELIVERY_TIMEOUT_S
+    )
+    payments = PAYMENTS.full_name(settings.topic_prefix)
+    unjudged = Unjudged(settings.kafka_access(), f"{settings.topic_prefix}{settings.group}", payments)
     broker = BrokerCheck(settings.kafka_access())
     parts = ApiParts(
         sql_url=settings.sql_url.get_secret_value(),
@@ -70,6 +59,8 @@ def run_api(settings: ApiSettings) -> int:
         settings=_api_values(settings),
         broker_ready=broker,
         tails=KafkaTails(settings.kafka_access()),
+        sheets=settings.sheets() if settings.google_credentials_file else None,
+        files=FileParts(files, unjudged),
     )
     try:
         uvicorn.run(
@@ -82,16 +73,19 @@ def run_api(settings: ApiSettings) -> int:
             timeout_graceful_shutdown=10,
         )
     finally:
+        files.close()
         publisher.close()
     return 0
 
 
 def _api_values(settings: ApiSettings) -> ApiValues:
-    user_lifetime, device_lifetime = settings.lifetimes()
+    user_lifetime, device_lifetime, organization_lifetime = settings.lifetimes()
+    credential_key, *before = settings.credential_keys()
     return ApiValues(
         issuer=settings.issuer,
         keys_directory=settings.keys_directory,
-        credential_key=raw(settings.credential_key)[:32],
+        credential_key=credential_key,
+        credential_keys_before=tuple(before),
         admin_email=settings.admin_email,
         admin_password=settings.admin_password.get_secret_value(),
         pseudonym_secret=raw(settings.pseudonym_secret),
@@ -100,9 +94,15 @@ def _api_values(settings: ApiSettings) -> ApiValues:
         topic_prefix=settings.topic_prefix,
         user_token_lifetime=user_lifetime,
         device_token_lifetime=device_lifetime,
+        organization_token_lifetime=organization_lifetime,
         max_body_bytes=settings.max_body_bytes,
         max_reads=settings.max_reads,
+        max_payments=settings.max_payments,
         reads_limit=settings.reads_limit,
+        uploads_directory=settings.uploads_directory,
+        uploads_reserve_bytes=settings.uploads_reserve_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+        payments_limit=settings.payments_limit,
         source_hosts=settings.hosts(),
     )
 
@@ -139,89 +139,3 @@ def run_worker(settings: WorkerSettings) -> NoReturn:
     # a thread of Faust's may outlive its service after a failure; what is committed is stored by now
     logging.shutdown()
     os._exit(code)
-
-
-def run_producers(settings: ProducersSettings) -> int:
-    """Run S3 poller, outbox relay and brakes until SIGTERM (0) or until one of them fails (1)."""
-    sql_url = settings.sql_url.get_secret_value()
-    migrations.sql(sql_url)
-    migrations.topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)
-    files = Publisher(
-        settings.kafka_access(), client_id="sunledger-poller", delivery_timeout_s=FILE_DELIVERY_TIMEOUT_S
-    )
-    rows = RowRecords(
-        PAYMENTS.full_name(settings.topic_prefix),
-        Pseudonymizer(raw(settings.pseudonym_secret), settings.pseudonym_profile),
-        Sealer(raw(settings.seal_secret)),
-    )
-    db = Database(sql_url)
-    box = CredentialBox(raw(settings.credential_key)[:32])
-    unjudged = Unjudged(settings.kafka_access(), f"{settings.topic_prefix}{settings.group}", rows.topic)
-    poller = Poller(SqlDatasetSource(db, box), SqlRunStore(db), files, rows, unjudged, hosts=settings.hosts())
-    brakes = BrakeKeeper(db, settings.kafka_access(), settings.topic_prefix)
-    threads = [
-        threading.Thread(target=part.run, name=name, daemon=True)
-        for name, part in (("poller", poller), ("brakes", brakes))
-    ]
-
-    def missing() -> str | None:
-        ended = [thread.name for thread in threads if not thread.is_alive()]
-        return f"{', '.join(ended)} ended" if ended else None
-
-    if settings.ops_port:
-        OpsServer(settings.ops_host, settings.ops_port, missing).start()
-    for thread in threads:
-        thread.start()
-    try:
-        return asyncio.run(_relay_until_stopped(settings, db, (poller, brakes), threads))
-    finally:
-        for thread in threads:
-            thread.join(20)
-        files.close()
-        db.close()
-
-
-async def _relay_until_stopped(
-    settings: ProducersSettings,
-    db: Database,
-    parts: Sequence[Poller | BrakeKeeper],
-    threads: Sequence[threading.Thread],
-) -> int:
-    publisher = Publisher(settings.kafka_access(), client_id="sunledger-relay")
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    versions = KafkaTopicVersions(client_options(settings.kafka_access(), {}), settings.topic_prefix)
-    tasks = [
-        asyncio.create_task(Relay(db, publisher, settings.topic_prefix).run(stop), name="relay"),
-        asyncio.create_task(_reconcile(db, versions), name="reconcile"),
-        *(asyncio.create_task(asyncio.to_thread(thread.join), name=thread.name) for thread in threads),
-    ]
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        failed = [task for task in done if task is not stopped]
-        for task in failed:
-            exc = task.exception()
-            log.critical(
-                "producers_failed", part=task.get_name(), error=type(exc).__name__ if exc else "ended"
-            )
-        return 1 if failed and not stop.is_set() else 0
-    finally:
-        stop.set()
-        for part in parts:
-            part.stop()
-        for task in (*tasks[1:], stopped):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        publisher.close()
-
-
-async def _reconcile(db: Database, versions: KafkaTopicVersions) -> None:
-    """Compare SQL with the topics at start and every hour; what is missing is queued for the relay."""
-    while True:
-        try:
-            await asyncio.to_thread(reconcile, db, versions)
-        except Exception as exc:  # noqa: BLE001 - a check that fails is tried again, the relay goes on
-            log.error("reconcile_failed", error=type(exc).__name__)
-        await asyncio.sleep(RECONCILE_S)

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +18,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from producers.addresses import Hosts
 from producers.kafka_access import KafkaAccess, Mechanism, Protocol
 from streams.verify.losses import known_losses
+
+if TYPE_CHECKING:
+    from producers.sheets import SheetsAccess
 
 PREFIX = "SUNLEDGER_"
 
@@ -133,6 +136,48 @@ class _Sources(_Process):
         return Hosts(self.source_hosts.split(","))
 
 
+def _google_key(path: Path | None) -> Path | None:
+    """A key file that `producers.google_account` can read."""
+    if path is not None:
+        # Google's library takes long to import, and most installations do without it.
+        from producers.google_account import ServiceAccount  # noqa: PLC0415
+
+        ServiceAccount.read(path)
+    return path
+
+
+class _Sheets(_Process):
+    google_credentials_file: Annotated[Path | None, AfterValidator(_google_key)] = Field(
+        None,
+        description="Key file (JSON) of the service account that reads Google Sheets; empty: datasets of that"
+        " source fail.",
+    )
+    sheets_url: str = Field(
+        "https://sheets.googleapis.com",
+        pattern=r"^https?://[^/?#@\s]+/?$",
+        description="Base of the Sheets API, without a path.",
+    )
+
+    def sheets(self) -> "SheetsAccess":
+        """What is needed to read Google Sheets."""
+        from producers.google_account import ServiceAccount  # noqa: PLC0415 - as above
+        from producers.sheets import SheetsAccess  # noqa: PLC0415
+
+        path = self.google_credentials_file
+        return SheetsAccess(ServiceAccount.read(path) if path else None, self.sheets_url)
+
+
+class _Credentials(_Process):
+    credential_key: Secret = Field(description="Encrypts the credentials of datasets.")
+    credential_key_before: Secret | None = Field(
+        None, description="The key before, while credentials are sealed anew with the new one."
+    )
+
+    def credential_keys(self) -> tuple[bytes, ...]:
+        """The key, and the one before if there is one: 32 bytes each."""
+        return tuple(raw(key)[:32] for key in (self.credential_key, self.credential_key_before) if key)
+
+
 class _Port(_Process):
     ops_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
     ops_port: int = Field(0, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 is none.")
@@ -149,7 +194,7 @@ class MigrateSettings(_Kafka, _ClickHouse, _Sql):
     )
 
 
-class ApiSettings(_Kafka, _ClickHouse, _Sql, _Sources):
+class ApiSettings(_Kafka, _ClickHouse, _Sql, _Sources, _Sheets, _Credentials):
     """Settings of `sunledger api`."""
 
     redis_url: SecretStr = Field(description="Redis or Valkey.")
@@ -157,25 +202,49 @@ class ApiSettings(_Kafka, _ClickHouse, _Sql, _Sources):
     api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on.")
     issuer: str = Field("sunledger", min_length=1, description="iss of the tokens.")
     keys_directory: Path = Field(description="Where the signing keys are kept (mode 0700).")
-    credential_key: Secret = Field(description="Encrypts the credentials of datasets.")
     pseudonym_secret: Secret = Field(description="Master secret of pseudonyms.")
     pseudonym_profile: Literal["hmac", "sha256"] = Field("hmac", description="How pseudonyms are made.")
     seal_secret: Secret = Field(description="Master secret of sealed originals.")
     admin_email: str = Field(description="The first admin; made at start when no user has this e-mail.")
     admin_password: SecretStr = Field(SecretStr(""), description="Password of the first admin.")
     device_token_days: int = Field(365, ge=1, le=3650, description="Lifetime of a device's token, days.")
+    organization_token_days: int = Field(
+        365, ge=1, le=3650, description="Lifetime of an organisation's token, days."
+    )
     user_token_hours: int = Field(8, ge=1, le=168, description="Lifetime of a login, hours.")
     max_body_bytes: int = Field(
         8 * 1024 * 1024,
         ge=1024,
-        description="Largest body of reads, packed and unpacked, bytes; of other requests 1 MiB at most.",
+        description="Largest body of reads or payments, packed and unpacked, bytes; of other requests 1 MiB"
+        " at most.",
     )
     max_reads: int = Field(10_000, ge=1, description="Most reads in one request.")
+    max_payments: int = Field(10_000, ge=1, description="Most payments in one request.")
     reads_limit: str = Field("600/minute", description="Requests of one device, as count/period.")
+    uploads_directory: Path = Field(
+        description="Where uploaded files are kept, encrypted, until they are published (mode 0700); of this"
+        " process, or shared by several on one machine."
+    )
+    uploads_reserve_bytes: int = Field(
+        256 * 1024 * 1024, ge=0, description="Free bytes of that disk that uploads leave to others."
+    )
+    max_upload_bytes: int = Field(
+        2 * 1024 * 1024 * 1024, ge=1024, description="Largest uploaded file, bytes."
+    )
+    group: str = Field(
+        "sunledger", min_length=1, description="The workers' consumer group: how far rows are judged."
+    )
+    payments_limit: str = Field(
+        "300/minute", description="Requests with payments of one organisation, as count/period."
+    )
 
-    def lifetimes(self) -> tuple[timedelta, timedelta]:
-        """Lifetime of a login and of a device's token."""
-        return timedelta(hours=self.user_token_hours), timedelta(days=self.device_token_days)
+    def lifetimes(self) -> tuple[timedelta, timedelta, timedelta]:
+        """Lifetime of a login, of a device's token and of an organisation's."""
+        return (
+            timedelta(hours=self.user_token_hours),
+            timedelta(days=self.device_token_days),
+            timedelta(days=self.organization_token_days),
+        )
 
 
 class WorkerSettings(_Kafka, _ClickHouse, _Port):
@@ -210,13 +279,19 @@ class WorkerSettings(_Kafka, _ClickHouse, _Port):
     stall_limit_s: float = Field(300.0, ge=1, description="Seconds without progress that end the process.")
 
 
-class ProducersSettings(_Kafka, _Sql, _Port, _Sources):
-    """Settings of `sunledger producers`: the S3 poller, the outbox relay and the brakes."""
+class ProducersSettings(_Kafka, _Sql, _Port, _Sources, _Sheets, _Credentials):
+    """Settings of `sunledger producers`: the pollers, the outbox relay and the brakes."""
 
     group: str = Field(
         "sunledger", min_length=1, description="The workers' consumer group: how far rows are judged."
     )
-    credential_key: Secret = Field(description="Opens the credentials of datasets.")
+    pollers: int = Field(4, ge=1, le=32, description="Datasets that this process deals with at a time.")
+    schedule_jitter_s: float = Field(
+        600.0,
+        ge=0,
+        le=43_200,
+        description="Seconds after their time of day over which datasets of one schedule are spread.",
+    )
     pseudonym_secret: Secret = Field(description="Master secret of pseudonyms.")
     pseudonym_profile: Literal["hmac", "sha256"] = Field("hmac", description="How pseudonyms are made.")
     seal_secret: Secret = Field(description="Master secret of sealed originals.")

@@ -78,7 +78,8 @@ def decide_conflict(
 ) -> CaseInFull:
     """Decide one case, or undo the latest decision; the views follow at once. Answers with the case.
 
-    An undo puts the decision before it in force again. Decisions are appended and never changed.
+    An undo puts the decision before it in force again. Decisions are appended and never changed. Say with
+    `latest_decision_id` what you have seen: without it, two people who undo at once take back two decisions.
     """
     wanted = Wanted(
         body.decision,
@@ -86,8 +87,9 @@ def decide_conflict(
         admin.user_id,
         _numbers(body.selected),
         _numbers(body.known),
+        body.latest_decision_id,
     )
-    service.decide(app.store, record_type, int(identity), wanted)
+    service.decide(app.store, app.db, record_type, int(identity), wanted)
     return service.in_full(app.store, record_type, int(identity))
 
 
@@ -97,7 +99,7 @@ def decide_conflicts(app: App, admin: IsAdmin, body: BulkIn) -> BulkOut:
 
     A filter is worked off in the order of the list of cases: pass `next` as `cursor` until it is null.
     """
-    return service.decide_many(app.store, body, admin.user_id)
+    return service.decide_many(app.store, app.db, body, admin.user_id)
 
 
 def _numbers(texts: list[str] | None) -> list[int] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from api.errors import DecisionIdTaken, Invalid, NothingToUndo, VersionsChanged
+from api.errors import DecisionIdTaken, DecisionsChanged, Invalid, NothingToUndo, VersionsChanged
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -17,6 +17,7 @@ class Wanted:
     Attributes:
         selected: content hashes of the versions meant, None for those that go without saying.
         known: content hashes the person has seen, None when he does not say.
+        latest: id of the latest decision the person has seen, empty for none; None when he does not say.
         rule: the filter of a decision in bulk, else empty.
     """
 
@@ -25,6 +26,7 @@ class Wanted:
     decided_by: str
     selected: Sequence[int] | None = None
     known: Sequence[int] | None = None
+    latest: str | None = None
     rule: str = ""
 
 
@@ -36,13 +38,14 @@ def ruling(
     Args:
         case: row of the view `conflicts`.
         history: all decisions about it, oldest first.
-        now: aware UTC; the decision is dated so, or 1 ms after the latest one if that is later.
+        now: the store's clock, aware UTC; the decision is dated so, or 1 ms after the latest one if that is later.
 
     Raises:
         VersionsChanged: a version that the person has not seen is there.
         DecisionIdTaken: another decision about this case has the id.
+        DecisionsChanged: a decision that the person has not seen is there.
         NothingToUndo: no decision is in force.
-        Invalid: the versions selected do not fit the decision.
+        Invalid: the versions selected do not fit the decision, or both versions of a read would count.
     """
     hashes = [int(version["content_hash"]) for version in case["versions"]]
     for made in history:
@@ -52,6 +55,12 @@ def ruling(
             raise DecisionIdTaken
     if wanted.known is not None and set(wanted.known) != set(hashes):
         raise VersionsChanged
+    latest = history[-1]["decision_id"] if history else ""
+    if wanted.latest is not None and wanted.latest != latest:
+        raise DecisionsChanged(latest)
+    if wanted.decision == "count_both" and case["record_type"] == "read":
+        # two values for one stretch of time: energy that was generated once
+        raise Invalid.field("decision", "count_both_of_read", "A read counts once: keep_first or take_new.")
     if wanted.decision == "undo":
         if wanted.selected is not None:
             raise _wrong("An undo selects what counted before; leave `selected` out.")

@@ -34,6 +34,17 @@ DecisionId = Annotated[
 ]
 
 
+LatestSeen = Annotated[
+    str,
+    StringConstraints(max_length=300),
+    Clean,
+    Field(
+        description="`decision_id` of the latest decision you have seen, empty for none: "
+        "409 with the present one when another has been made since."
+    ),
+]
+
+
 class Version(BaseModel):
     """One content of a record: where and when it came, and whether it counts now."""
 
@@ -59,7 +70,7 @@ class Case(BaseModel):
         description="Somebody has to decide: nothing is decided, or a version came after the decision."
     )
     differing_fields: list[str] = Field(description="Fields both supplied with different values.")
-    versions: list[Version] = Field(description="The accepted one first, then by position.")
+    versions: list[Version] = Field(description="The accepted one first, then as they were stored.")
     decision: str = Field(description="The latest decision; empty for none.")
     decision_id: str
     decided_by: str = Field(description="`rule`, or the id of a user; empty for none.")
@@ -113,11 +124,12 @@ class DecisionIn(Input):
     selected: Hashes | None = Field(
         None,
         description="The versions meant: exactly one for take_new (else the newest), at least two for "
-        "count_both (else all). Not for keep_first and undo.",
+        "count_both (else all). Not for keep_first and undo. Reads cannot count twice.",
     )
     known: Hashes | None = Field(
         None, description="The versions you have seen: 409 when another one has arrived since."
     )
+    latest_decision_id: LatestSeen | None = None
     decision_id: DecisionId | None = None
 
 
@@ -127,6 +139,7 @@ class CaseNamed(Input):
     record_type: RecordType
     identity: BigIn
     known: Hashes | None = Field(None, description="The versions you have seen; the case is skipped if not.")
+    latest_decision_id: LatestSeen | None = None
 
 
 class CaseFilter(Input):
@@ -206,4 +219,7 @@ class BulkOut(BaseModel):
     decided: list[CaseRef]
     already: list[CaseRef] = Field(description="Decided before under the same decision_id.")
     skipped: list[Skipped]
+    skipped_by_code: dict[str, int] = Field(
+        description="How many were skipped for what, such as reads for `count_both`."
+    )
     next: str | None = Field(description="Pass it as `cursor` to go on; null when the filter is through.")

@@ -1,19 +1,23 @@
 """Cases read from ClickHouse, decisions appended to it: one by one and in bulk."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import structlog
 from clickhouse_connect.driver.client import Client
 
 from api import contents, ids
 from api.conflicts import cursors
+from api.conflicts.one_by_one import OneByOne
 from api.conflicts.rulings import Wanted, ruling
 from api.conflicts.schemas import (
     BulkIn,
     BulkOut,
     CaseInFull,
+    CaseNamed,
     CaseRef,
     DecisionMade,
     FieldDifference,
@@ -21,16 +25,17 @@ from api.conflicts.schemas import (
     Skipped,
     VersionValue,
 )
-from api.db import now_ms
-from api.errors import ApiError, NotFound
+from api.db import Database
+from api.errors import ApiError, Invalid, NotFound
 from api.store import Store
 from sinks import cases
-from sinks.restore import stored_payments, stored_reads
+from sinks.restore import server_now_ms, stored_payments, stored_reads
 from sinks.tables import batch_of_rows
 
 log = structlog.get_logger(__name__)
 
 Rows = list[dict[str, Any]]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def in_full(store: Store, record_type: str, identity: int) -> CaseInFull:
@@ -61,51 +66,77 @@ def in_full(store: Store, record_type: str, identity: int) -> CaseInFull:
     return CaseInFull(**{**case, "versions": versions}, differences=differences, decisions=made)
 
 
-def decide(store: Store, record_type: str, identity: int, wanted: Wanted) -> None:
+def decide(store: Store, db: Database, record_type: str, identity: int, wanted: Wanted) -> None:
     """Append a decision about one case; one that is stored already under its id is not appended again.
 
     Raises:
         NotFound: there is no such case.
         Conflict, Invalid: see `rulings.ruling`.
+        DecidersBusy: others decide at the same time, for too long.
         StoreAway: ClickHouse does not answer; whether the decision was stored is unknown, and sending
             it again under the same id is safe.
     """
     case = _case(store, record_type, identity)
-    history = store.ask(cases.decisions_about, [identity])
-    row = ruling(case, _about(case, history), wanted, now_ms())
-    if row is not None:
-        _append(store, [row], wanted)
+    with OneByOne(db, [case["organization_id"]]) as turn:
+        history = store.ask(cases.decisions_about, [identity])
+        row = ruling(case, _about(case, history), wanted, _now(store))
+        if row is not None:
+            turn.keep()
+            _append(store, [row], wanted)
 
 
-def decide_many(store: Store, body: BulkIn, decided_by: str) -> BulkOut:
+def decide_many(store: Store, db: Database, body: BulkIn, decided_by: str) -> BulkOut:
     """Decide the cases of a list, or the next ones of a filter, with one insert.
 
     Raises:
         BadCursor: the cursor did not come from an answer before.
-        StoreAway: as for `decide`; none or all of the cases are decided.
+        DecidersBusy, StoreAway: as for `decide`; none or all of the cases are decided.
     """
     decision_id = body.decision_id or ids.new_id(ids.DECISION)
     wanted = Wanted(body.decision, decision_id, decided_by, rule=body.rule())
     out = BulkOut(
-        decision_id=decision_id, dry_run=body.dry_run, decided=[], already=[], skipped=[], next=None
-    )
+        decision_id=decision_id, dry_run=body.dry_run, decided=[], already=[], skipped=[],
+        skipped_by_code={}, next=None,
+    )  # fmt: skip
     found = _listed(store, body, out) if body.cases else _filtered(store, body, out)
-    known = {(c.record_type, int(c.identity)): c.known for c in body.cases or []}
-    history = store.ask(cases.decisions_about, [case["identity"] for case in found])
-    now, rows = now_ms(), []
+    with OneByOne(db, {case["organization_id"] for case in found}) as turn:
+        rows = _rule(store, body, wanted, found, out)
+        if rows and not body.dry_run:
+            turn.keep()
+            _append(store, rows, wanted)
+    out.skipped_by_code = dict(Counter(skipped.code for skipped in out.skipped))
+    return out
+
+
+def _rule(store: Store, body: BulkIn, wanted: Wanted, found: Rows, out: BulkOut) -> Rows:
+    """The decisions to append; notes what becomes of each case."""
+    named = {(case.record_type, int(case.identity)): case for case in body.cases or []}
+    history = defaultdict(list)
+    for made in store.ask(cases.decisions_about, [case["identity"] for case in found]):
+        history[made["organization_id"], made["record_type"], made["identity"]].append(made)
+    now, rows = _now(store), []
     for case in found:
-        seen = known.get((case["record_type"], case["identity"]))
-        asked = replace(wanted, known=[int(content) for content in seen] if seen is not None else None)
+        name = case["record_type"], case["identity"]
+        asked = replace(wanted, **_seen(named[name])) if name in named else wanted
         try:
-            row = ruling(case, _about(case, history), asked, now)
+            row = ruling(case, history[case["organization_id"], *name], asked, now)
         except ApiError as refusal:
-            out.skipped.append(_skipped(case["record_type"], case["identity"], refusal))
+            out.skipped.append(_skipped(*name, refusal))
             continue
         (out.already if row is None else out.decided).append(CaseRef.of(case))
         rows += [row] if row is not None else []
-    if rows and not body.dry_run:
-        _append(store, rows, wanted)
-    return out
+    return rows
+
+
+def _seen(case: CaseNamed) -> dict[str, Any]:
+    """What the person says he has seen of a case of a list."""
+    known = [int(content) for content in case.known] if case.known is not None else None
+    return {"known": known, "latest": case.latest_decision_id}
+
+
+def _now(store: Store) -> datetime:
+    """The store's clock: the one that rules of workers are dated by, too."""
+    return _EPOCH + timedelta(milliseconds=store.ask(server_now_ms))
 
 
 def _append(store: Store, rows: Rows, wanted: Wanted) -> None:
@@ -146,7 +177,9 @@ _NO_CASE = "There is no such record with several versions."
 
 
 def _skipped(record_type: str, identity: int, refusal: ApiError) -> Skipped:
-    return Skipped(record_type=record_type, identity=identity, code=refusal.code, detail=refusal.detail)
+    """A field's fault says more than "invalid"."""
+    fault = refusal.errors[0] if isinstance(refusal, Invalid) and refusal.errors else refusal
+    return Skipped(record_type=record_type, identity=identity, code=fault.code, detail=fault.detail)
 
 
 def _case(store: Store, record_type: str, identity: int) -> dict[str, Any]:

@@ -1,16 +1,16 @@
-"""A run with what has become of its rows: the receipts of its files, asked from the ledger."""
+"""A run with what has become of its rows: the receipts of its files, added up."""
 
-from collections.abc import Sequence
-
-from sqlalchemy import select
+from typing import Final
 
 from api.datasets import repository
 from api.datasets.schemas import RunFileOut, RunOut, RunSummary
 from api.deps import Running
-from api.models import Dataset
+from api.receipts import service
 from api.tables import Run, RunFile
 from producers.contracts import RunState
-from sinks import queries
+from sinks.receipts import OUTCOMES
+
+_ADDED: Final = ("received", *OUTCOMES, "lost")
 
 
 def summary(run: Run) -> RunSummary:
@@ -26,25 +26,17 @@ def run_out(app: Running, run: Run) -> RunOut:
     """
     with app.db.read() as session:
         files = repository.files(session, run.id)
-        owner = session.scalars(select(Dataset.organization_id).where(Dataset.id == run.dataset_id)).one()
-    received = sum(file.received for file in files)
-    counts = _counts(app, owner, run, files) if received else dict.fromkeys(_OUTCOMES, 0)
+    receipts = {receipt.id: receipt for receipt in service.of_run(app, run.id)}
     state = run.state
-    if state == RunState.DONE and received != sum(counts.values()):
+    if state == RunState.DONE and any(receipt.adds_up == "storing" for receipt in receipts.values()):
         state = "storing"
     return RunOut(
         **summary(run).model_dump(exclude={"state"}),
         state=state,
-        received=received,
-        files=[RunFileOut.model_validate(file, from_attributes=True) for file in files],
-        **counts,
+        files=[_file_out(file, receipts[file.id].received) for file in files if file.id in receipts],
+        **{name: sum(getattr(receipt, name) for receipt in receipts.values()) for name in _ADDED},
     )
 
 
-_OUTCOMES = ("accepted", "duplicate", "conflict", "quarantined")
-
-
-def _counts(app: Running, organization_id: str, run: Run, files: Sequence[RunFile]) -> dict[str, int]:
-    refs = [file.source_ref for file in files if file.received]
-    counts = app.store.ask(queries.outcome_counts, organization_id, run.dataset_id, refs)
-    return {outcome: counts[outcome] for outcome in _OUTCOMES}
+def _file_out(file: RunFile, received: int) -> RunFileOut:
+    return RunFileOut.model_validate(file, from_attributes=True).model_copy(update={"received": received})

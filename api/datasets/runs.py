@@ -11,9 +11,7 @@ from sqlalchemy.orm import Session
 from api import ids
 from api.datasets.source import store_errors
 from api.db import Database, now_ms
-from api.outbox import announced
 from api.tables import Report, Run, RunFile
-from producers import contracts
 from producers.contracts import FINISHED_FILE_STATES, FileRecord, FileState, RunState
 
 
@@ -23,60 +21,13 @@ def text_hash(text: str) -> str:
 
 
 class SqlRunStore:
-    """One poller at a time works with it; every method is one committed transaction."""
+    """Every method is one committed transaction."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def resume(self) -> None:
-        """Runs left `running` by a dead poller become `requested` again."""
-        left = update(Run).where(Run.state == RunState.RUNNING).values(state=RunState.REQUESTED)
-        with store_errors(), self._db.write() as session:
-            session.execute(left)
-
-    def next_requested(self) -> contracts.Run | None:
-        """Take the oldest requested run; two pollers never get the same one.
-
-        The run of a dataset that the streams cannot know yet waits for the relay.
-        """
-        waiting = Run.state == RunState.REQUESTED, announced(Run.dataset_id)
-        query = select(Run).where(*waiting).order_by(Run.number).limit(1).with_for_update(skip_locked=True)
-        with store_errors():
-            with self._db.read() as session:
-                if session.scalar(select(Run.id).where(*waiting).limit(1)) is None:
-                    return None
-            with self._db.write() as session:
-                run = session.scalar(query)
-                if run is None:
-                    return None
-                run.state, run.started_at = RunState.RUNNING, now_ms()
-                return contracts.Run(run.id, run.dataset_id)
-
-    def start_scheduled(self, dataset_id: str) -> contracts.Run:
-        """Record a scheduled run that begins now."""
-        now = now_ms()
-        run = Run(
-            id=ids.new_id(ids.RUN),
-            dataset_id=dataset_id,
-            trigger="schedule",
-            state=RunState.RUNNING,
-            created_at=now,
-            started_at=now,
-        )
-        with store_errors(), self._db.write() as session:
-            session.add(run)
-        return contracts.Run(run.id, dataset_id)
-
-    def last_scheduled(self, dataset_id: str) -> datetime | None:
-        """When the latest scheduled run of the dataset began."""
-        query = (
-            select(Run.created_at)
-            .where(Run.dataset_id == dataset_id, Run.trigger == "schedule")
-            .order_by(Run.number.desc())
-            .limit(1)
-        )
-        with store_errors(), self._db.read() as session:
-            return session.scalar(query)
+    def _fence(self, session: Session, dataset_id: str | None) -> None:
+        """Asked in each transaction that writes of a dataset's file; raises to prevent it."""
 
     def finish(self, run_id: str, state: RunState, detail: str | None = None) -> None:
         """End a run."""
@@ -97,6 +48,7 @@ class SqlRunStore:
     def _claim(
         self, session: Session, run_id: str, dataset_id: str, source: str, source_ref: str
     ) -> FileRecord:
+        self._fence(session, dataset_id)
         key = text_hash(source_ref)
         query = select(RunFile).where(RunFile.dataset_id == dataset_id, RunFile.ref_hash == key)
         file = session.scalar(query.with_for_update())
@@ -141,6 +93,7 @@ class SqlRunStore:
         }
         with store_errors(), self._db.write() as session:
             file = session.scalars(select(RunFile).where(RunFile.id == file_id).with_for_update()).one()
+            self._fence(session, file.dataset_id)
             for name, value in given.items():
                 if value is not None:
                     setattr(file, name, value)
@@ -155,6 +108,17 @@ class SqlRunStore:
         )
         with store_errors(), self._db.read() as session:
             return [_record(file) for file in session.scalars(query)]
+
+    def taken(self, dataset_id: str, source: str) -> Sequence[tuple[str, datetime]]:
+        """Files of a channel that were taken in: what they are, and when they were claimed."""
+        query = select(RunFile.source_ref, RunFile.claimed_at).where(
+            RunFile.dataset_id == dataset_id,
+            RunFile.source == source,
+            RunFile.state == FileState.DONE,
+            RunFile.error.is_(None),
+        )
+        with store_errors(), self._db.read() as session:
+            return [(ref, claimed_at) for ref, claimed_at in session.execute(query)]
 
     def report_once(self, dataset_id: str, what: str) -> bool:
         """True the first time this is reported for the dataset."""
@@ -174,8 +138,8 @@ class SqlRunStore:
 def _record(file: RunFile) -> FileRecord:
     return FileRecord(
         id=file.id,
-        run_id=file.run_id,
-        dataset_id=file.dataset_id,
+        run_id=file.run_id or "",
+        dataset_id=file.dataset_id or "",
         source_ref=file.source_ref,
         state=FileState(file.state),
         claimed_at=file.claimed_at,

@@ -162,6 +162,7 @@ class DatasetOut(Output):
 class RunFileOut(BaseModel):
     """What became of one file: a version of an object, a range of a sheet, a window."""
 
+    id: str = Field(description="Its receipt, under /v1/receipts.")
     source_ref: str
     state: str
     received: int
@@ -190,11 +191,14 @@ class RunSummary(BaseModel):
 
 
 class RunOut(RunSummary):
-    """A run. It is `done` when every received row has its outcome; `storing` until then."""
+    """A run. It is `done` when every received row has its outcome, or is lost; `storing` until then."""
 
     received: int
     accepted: int
     duplicate: int
     conflict: int
     quarantined: int
+    lost: int = Field(
+        description="Rows that will have no outcome: gone from the broker before they were judged."
+    )
     files: list[RunFileOut]

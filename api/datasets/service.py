@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api import ids
+from api.datasets.places import one_for_each_place, place_hash
 from api.datasets.schemas import NEEDS_PLACE, PLACES, ConflictRule, DatasetIn, DatasetPatch
 from api.datasets.sources import Place, PullIn, S3In, SheetIn, UploadIn
 from api.errors import Archived, Conflict, Invalid
@@ -32,7 +33,8 @@ def create(session: Session, box: CredentialBox, body: DatasetIn) -> Dataset:
     _check_target(dataset.target, dataset.project_ids, dataset.programme_id)
     dataset.id = ids.new_id(ids.DATASET)
     _locate(box, dataset, body.place() or UploadIn())
-    return repository.add_as(session, dataset)
+    with one_for_each_place():
+        return repository.add_as(session, dataset)
 
 
 def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPatch) -> Dataset:
@@ -59,7 +61,9 @@ def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPa
         _locate(box, dataset, place)
     if body.state is not None:
         changes["state_detail"] = ""
-    repository.change(session, dataset, changes, "")
+    with one_for_each_place():
+        repository.change(session, dataset, changes, "")
+        session.flush()
     return dataset
 
 
@@ -106,6 +110,7 @@ def request_run(session: Session, dataset_id: str) -> Run:
 def _locate(box: CredentialBox, dataset: Dataset, place: Place) -> None:
     dataset.location = place.location()
     dataset.sealed_credentials = box.seal(dataset.id, place.secret())
+    dataset.place_hash = place_hash(dataset.location) if isinstance(place, S3In) else None
 
 
 def _projects(session: Session, organization_id: str, project_ids: list[str]) -> list[str]:

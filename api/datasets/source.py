@@ -57,7 +57,7 @@ class SqlDatasetSource:
         )
         with store_errors(), self._db.read() as session:
             found = session.scalars(query).all()
-        return [opened for dataset in found if (opened := self._open(dataset))]
+        return [dataset for row in found if (dataset := self._open(row))]
 
     def is_active(self, dataset_id: str) -> bool:
         """Whether the dataset is active now.
@@ -72,18 +72,29 @@ class SqlDatasetSource:
 
     def _open(self, dataset: Dataset) -> contracts.Dataset | None:
         try:
-            secret = self._box.open(dataset.id, dataset.sealed_credentials)
+            return opened(dataset, self._box)
         except CannotOpen:
             log.error("credentials_cannot_be_opened", dataset_id=dataset.id)
             return None
-        return contracts.Dataset(
-            id=dataset.id,
-            organization_id=dataset.organization_id,
-            profile=SOURCE_PROFILES[dataset.source],
-            id_namespace=dataset.id_namespace,
-            schedule=dataset.schedule,
-            location=_LOCATIONS[dataset.source](dataset.location, secret),
-        )
+
+
+def opened(dataset: Dataset, box: CredentialBox) -> contracts.Dataset:
+    """The dataset as producers see it, its credentials opened.
+
+    Raises:
+        CannotOpen: they were sealed with another key.
+    """
+    secret = box.open(dataset.id, dataset.sealed_credentials)
+    make = _LOCATIONS.get(dataset.source)
+    return contracts.Dataset(
+        id=dataset.id,
+        organization_id=dataset.organization_id,
+        profile=SOURCE_PROFILES[dataset.source],
+        id_namespace=dataset.id_namespace,
+        schedule=dataset.schedule,
+        location=make(dataset.location, secret) if make else None,
+        version=dataset.version,
+    )
 
 
 def _sheet(location: dict[str, Any], _secret: dict[str, str]) -> SheetLocation:

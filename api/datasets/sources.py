@@ -22,6 +22,14 @@ def _no_steps(prefix: str) -> str:
     return prefix
 
 
+def _no_moved_files(prefix: str) -> str:
+    """Where another dataset's files are moved to, a dataset would take them up again."""
+    if {"Processed", "Error"} & set(prefix.split("/")):
+        text = "Expected no part `Processed` or `Error`: files that were dealt with are moved there."
+        raise PydanticCustomError("moved_files_in_prefix", text)
+    return prefix
+
+
 class Place(Input):
     """Where a source is. Secrets are sealed, the rest is kept as it is."""
 
@@ -45,7 +53,13 @@ class S3In(Place):
     """Where the files are, and the key that opens the bucket."""
 
     bucket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), Clean]
-    prefix: Annotated[str, StringConstraints(max_length=900), Clean, AfterValidator(_no_steps)] = ""
+    prefix: Annotated[
+        str,
+        StringConstraints(max_length=900),
+        Clean,
+        AfterValidator(_no_steps),
+        AfterValidator(_no_moved_files),
+    ] = ""
     endpoint_url: Address | None = None
     region: Label = "us-east-1"
     access_key: Secret

@@ -34,7 +34,7 @@ class _Known:
     """What the store knows about the rows of a page.
 
     Attributes:
-        versions: (record type, identity) → versions, the accepted one first, then by position.
+        versions: (record type, identity) → versions, the accepted one first, then as they were stored.
         cases: (record type, identity) → row of the view `conflicts`.
         shown: (record type, identity, content) → row of the view `payments` or `reads`.
         matches: the same, for their match.

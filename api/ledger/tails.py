@@ -66,13 +66,21 @@ class Look:
 
 
 class TopicTails(Protocol):
-    """Reads topics outside any consumer group. Both calls block, some seconds at most."""
+    """Reads topics outside any consumer group. All calls block, some seconds at most."""
 
     def state(self, topic: str) -> TopicState:
         """The topic's id and offsets now.
 
         Raises:
             TailsAway: the broker does not answer, or there is no such topic.
+        """
+        ...
+
+    def state_at(self, topic: str, moment_ms: int) -> TopicState:
+        """The same as it was at a moment of the broker's clock, in milliseconds since 1970.
+
+        Raises:
+            TailsAway: as `state`.
         """
         ...
 
@@ -105,6 +113,13 @@ class KafkaTails:
 
     def state(self, topic: str) -> TopicState:
         """See `TopicTails.state`."""
+        return self._state(topic, None)
+
+    def state_at(self, topic: str, moment_ms: int) -> TopicState:
+        """See `TopicTails.state_at`."""
+        return self._state(topic, moment_ms)
+
+    def _state(self, topic: str, moment_ms: int | None) -> TopicState:
         try:
             admin = self._client()
             asked = admin.describe_topics(TopicCollection([topic]), request_timeout=_PATIENCE_S)
@@ -112,6 +127,9 @@ class KafkaTails:
             places = [TopicPartition(topic, part.id) for part in found.partitions]
             first = self._offsets(admin, places, OffsetSpec.earliest())
             after = self._offsets(admin, places, OffsetSpec.latest())
+            if moment_ms is not None:
+                later = self._offsets(admin, places, OffsetSpec.for_timestamp(moment_ms))
+                after = {part: end if later[part] < 0 else later[part] for part, end in after.items()}
         except (KafkaException, TimeoutError) as error:
             raise TailsAway(type(error).__name__) from None
         return TopicState(str(found.topic_id), {part: (first[part], after[part]) for part in first})

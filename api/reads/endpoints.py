@@ -7,8 +7,6 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api import ids
-from api.db import now_ms
 from api.deps import App, BearerToken, Running
 from api.errors import (
     BadToken,
@@ -23,6 +21,7 @@ from api.metrics import PUBLISH_FAILURES, ROWS_IN
 from api.reads import service
 from api.reads.repository import KnownDevice
 from api.reads.schemas import ReadsOut
+from api.receipts.names import moment_of, new_receipt
 from producers.publisher import PublishError
 from schemas.topics import READS
 
@@ -52,9 +51,9 @@ async def post_reads(
     device = await _device(app, token, external_id)
     window = await app.rates.hit("reads", device.id)
     body = service.parse(await request.body(), app.parts.settings.max_reads)
-    receipt = ids.new_id(ids.RECEIPT)
+    receipt = new_receipt(len(body.reads))
     topic = READS.full_name(app.parts.settings.topic_prefix)
-    given = (body, device, topic, receipt, now_ms())
+    given = (body, device, topic, receipt, moment_of(receipt))
     if len(body.reads) < IN_THREAD:
         prepared = service.prepare(*given)
     else:

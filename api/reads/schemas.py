@@ -16,4 +16,6 @@ class ReadsOut(BaseModel):
 
     accepted: int
     rejected: list[RejectedRead]
-    receipt: str = Field(description="Names this request: `source_ref` in the ledger.")
+    receipt: str = Field(
+        description="Names this request: `source_ref` in the ledger, and `id` under /v1/receipts."
+    )

@@ -51,8 +51,8 @@ def patch(session: Session, kind: type[Registered], object_id: str, body: Patch)
     changes = body.changes()
     if item.archived and changes.get("archived", True):
         raise Archived
-    if isinstance(item, Device) and changes.get("archived"):
-        raise Invalid.field("archived", "use_delete", "DELETE archives a device and revokes its tokens.")
+    if isinstance(item, Device | Organization) and changes.get("archived"):
+        raise Invalid.field("archived", "use_delete", "DELETE archives it and revokes its tokens.")
     if isinstance(item, Connection):
         _check_connection_patch(session, item, changes)
     if changes.get("programme_ids"):
@@ -62,10 +62,18 @@ def patch(session: Session, kind: type[Registered], object_id: str, body: Patch)
 
 
 def archive(session: Session, kind: type[Registered], object_id: str) -> list[TokenRow]:
-    """Archive an object; again is no change. A device's tokens are revoked: the rows for Redis."""
+    """Archive an object; again is no change. Tokens of devices and organisations are revoked.
+
+    Returns the revoked ones, which Redis must be told.
+    """
     item = repository.get(session, kind, object_id, lock=True)
     repository.change(session, item, {"archived": True}, "")
-    return tokens.revoke(session, item.id, None, now_ms()) if isinstance(item, Device) else []
+    match item:
+        case Device():
+            return tokens.revoke(session, "device", item.id, None, now_ms())
+        case Organization():
+            return tokens.revoke(session, "organization", item.id, None, now_ms())
+    return []
 
 
 def parent(session: Session, kind: type[repository.Kind], object_id: str, field: str) -> repository.Kind:

@@ -89,6 +89,6 @@ async def _put_all(redis: Redis, rows: list[TokenRow]) -> None:
     pipeline = redis.pipeline(transaction=False)
     for row in rows:
         until = int(row.expires_at.timestamp()) + 60
-        value = REVOKED if row.revoked else row.device_id
+        value = REVOKED if row.revoked else row.subject_id
         pipeline.set(f"token:{row.jti}", value, exat=until, nx=not row.revoked)
     await pipeline.execute()

@@ -1,48 +1,75 @@
-"""Issues and revokes device tokens: recorded in SQL first, then told to Redis."""
+"""Issues and revokes tokens of devices and organisations: recorded in SQL first, then told to Redis."""
 
 from datetime import timedelta
+from typing import Final, NamedTuple
 
 from api import ids
 from api.db import Database, now_ms
 from api.errors import Archived, NotFound
-from api.jwts import DEVICES, TokenSigner
-from api.models import Device
+from api.jwts import DEVICES, ORGANIZATIONS, TokenSigner
+from api.models import Device, Organization
 from api.registry.repository import get
-from api.tables import DeviceToken
 from api.tokens import repository
-from api.tokens.repository import TokenRow
-from api.tokens.schemas import DeviceTokenOut
+from api.tokens.repository import TABLES, SubjectKind, TokenRow
+from api.tokens.schemas import TokenList, TokenListed, TokenOut
+
+
+class _Subject(NamedTuple):
+    """Who gets tokens of a kind, and for which audience: one kind is never taken for the other."""
+
+    model: type[Device] | type[Organization]
+    audience: str
+
+
+_SUBJECTS: Final[dict[SubjectKind, _Subject]] = {
+    "device": _Subject(Device, DEVICES),
+    "organization": _Subject(Organization, ORGANIZATIONS),
+}
 
 
 def issue(
-    db: Database, signer: TokenSigner, device_id: str, lifetime: timedelta
-) -> tuple[DeviceTokenOut, TokenRow]:
-    """A new token of a device. Older ones stay in force, so that tokens rotate with overlap.
+    db: Database, signer: TokenSigner, kind: SubjectKind, subject_id: str, lifetime: timedelta
+) -> tuple[TokenOut, TokenRow]:
+    """A new token. Older ones stay in force, so that tokens rotate with overlap.
 
     Raises:
-        NotFound: no such device.
-        Archived: the device is archived.
+        NotFound: no such subject.
+        Archived: it is archived.
     """
+    subject = _SUBJECTS[kind]
     with db.write() as session:
-        if get(session, Device, device_id, lock=True).archived:
+        if get(session, subject.model, subject_id, lock=True).archived:
             raise Archived
         now = now_ms().replace(microsecond=0)
-        row = TokenRow(ids.new_id(ids.TOKEN), device_id, now + lifetime, False)
-        session.add(DeviceToken(jti=row.jti, device_id=device_id, issued_at=now, expires_at=row.expires_at))
-    text = signer.sign(DEVICES, device_id, row.jti, now, row.expires_at)
-    return DeviceTokenOut(token=text, jti=row.jti, expires_at=row.expires_at), row
+        row = TokenRow(kind, ids.new_id(ids.TOKEN), subject_id, now + lifetime, False)
+        record = TABLES[kind](jti=row.jti, subject_id=subject_id, issued_at=now, expires_at=row.expires_at)
+        session.add(record)
+    text = signer.sign(subject.audience, subject_id, row.jti, now, row.expires_at)
+    return TokenOut(token=text, jti=row.jti, expires_at=row.expires_at), row
 
 
-def revoke(db: Database, device_id: str, jti: str) -> list[TokenRow]:
-    """Revoke a token of a device; again is no change.
+def tokens_of(db: Database, kind: SubjectKind, subject_id: str) -> TokenList:
+    """All tokens that a subject ever got.
 
     Raises:
-        NotFound: the device has no such token.
+        NotFound: no such subject.
     """
-    if not (ids.is_id(device_id) and ids.is_id(jti)):
+    with db.read() as session:
+        get(session, _SUBJECTS[kind].model, subject_id)
+        found = repository.of_subject(session, kind, subject_id)
+        return TokenList(items=[TokenListed.model_validate(token) for token in found])
+
+
+def revoke(db: Database, kind: SubjectKind, subject_id: str, jti: str) -> list[TokenRow]:
+    """Revoke a token of a subject; again is no change.
+
+    Raises:
+        NotFound: the subject has no such token.
+    """
+    if not (ids.is_id(subject_id) and ids.is_id(jti)):
         raise NotFound
     with db.write() as session:
-        rows = repository.revoke(session, device_id, jti, now_ms())
+        rows = repository.revoke(session, kind, subject_id, jti, now_ms())
     if not rows:
         raise NotFound
     return rows

@@ -1,6 +1,6 @@
-"""Says whether a device token is in force: Redis answers, SQL is the record, memory bridges an outage.
+"""Says whether a token is in force: Redis answers, SQL is the record, memory bridges an outage.
 
-Redis holds `token:<jti>` (the device id, or `revoked`) until the token expires, and the marker
+Redis holds `token:<jti>` (the id of its subject, or `revoked`) until the token expires, and the marker
 `tokens:loaded` with the id of the Redis process it was written for. Without the marker, or with
 that of another process (a restart may bring back an old snapshot), Redis "cannot answer".
 """
@@ -38,7 +38,7 @@ redis.call('set', KEYS[1], ARGV[2]) redis.call('del', KEYS[2]) return 1 end retu
 
 
 class TokenState:
-    """The state of all device tokens, as one API process knows it."""
+    """The state of all tokens of devices and organisations, as one API process knows it."""
 
     def __init__(self, db: Database, gate: RedisGate) -> None:
         self._db = db
@@ -98,7 +98,7 @@ class TokenState:
         if row is None:
             return None
         await self._gate.ask(lambda r: _put(r, row))
-        return REVOKED if row.revoked else row.device_id
+        return REVOKED if row.revoked else row.subject_id
 
     def _find(self, jti: str) -> TokenRow | None:
         with self._db.read() as session:
@@ -129,4 +129,4 @@ async def _put(redis: Redis, row: TokenRow) -> None:
     if row.revoked:
         await redis.set(key, REVOKED, exat=until)
     else:
-        await redis.set(key, row.device_id, exat=until, nx=True)
+        await redis.set(key, row.subject_id, exat=until, nx=True)

@@ -1,15 +1,15 @@
 -- Which versions count, for the few records that have several; everything else has one version.
 CREATE OR REPLACE VIEW {database}.decisions_in_force_as_known
-AS SELECT organization_id, toString(record_type) AS record_type, identity, decision_id, toString(decision) AS decision, selected, known, decided_by, rule, decided_at
+AS SELECT organization_id, toString(record_type) AS record_type, identity, decision_id, toString(decision) AS decision, selected, known, decided_by, rule, in_force_from AS decided_at
 FROM
 (
     -- A decision that is written again after a crash stays what it was at first, merged or not.
-    SELECT * FROM {database}.decisions
+    SELECT *, in_force_from FROM {database}.decisions
     WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     ORDER BY stored_at
     LIMIT 1 BY organization_id, identity, decision_id
 )
-ORDER BY decided_at DESC, decision_id DESC
+ORDER BY in_force_from DESC, decision_id DESC
 LIMIT 1 BY organization_id, record_type, identity
 SETTINGS use_query_condition_cache = 0
 COMMENT 'The latest decision about each record, as known at the moment `at`';
@@ -34,12 +34,12 @@ CREATE OR REPLACE VIEW {database}.payment_versions_in_case_as_known
 (
     organization_id String COMMENT 'Organisation that owns the payment',
     identity UInt64 COMMENT 'Payment with a version that was stored as a conflict',
-    versions Array(UInt64) COMMENT 'Content hashes of all its versions, the accepted one first, then by position'
+    versions Array(UInt64) COMMENT 'Content hashes of all its versions, the accepted one first, then as they were stored'
 )
 AS SELECT
     organization_id,
     identity,
-    arrayDistinct(arrayMap(x -> x.3, arraySort(groupArray((outcome != 'accepted', position, content_hash))))) AS versions
+    arrayDistinct(arrayMap(x -> x.4, arraySort(groupArray((outcome != 'accepted', stored_at, position, content_hash))))) AS versions
 FROM {database}.payment_versions
 WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     AND identity IN (SELECT identity FROM {database}.payment_versions WHERE outcome = 'conflict' AND stored_at <= {at:DateTime64(3, 'UTC')})
@@ -66,12 +66,12 @@ CREATE OR REPLACE VIEW {database}.read_versions_in_case_as_known
 (
     organization_id String COMMENT 'Organisation that owns the read',
     identity UInt64 COMMENT 'Read with a version that was stored as a conflict',
-    versions Array(UInt64) COMMENT 'Content hashes of all its versions, the accepted one first, then by position'
+    versions Array(UInt64) COMMENT 'Content hashes of all its versions, the accepted one first, then as they were stored'
 )
 AS SELECT
     organization_id,
     identity,
-    arrayDistinct(arrayMap(x -> x.3, arraySort(groupArray((outcome != 'accepted', position, content_hash))))) AS versions
+    arrayDistinct(arrayMap(x -> x.4, arraySort(groupArray((outcome != 'accepted', stored_at, position, content_hash))))) AS versions
 FROM {database}.read_versions
 WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     AND identity IN (SELECT identity FROM {database}.read_versions WHERE outcome = 'conflict' AND stored_at <= {at:DateTime64(3, 'UTC')})

@@ -5,7 +5,7 @@ CREATE OR REPLACE VIEW {database}.conflicts
     record_type String COMMENT 'payment or read',
     record_id String COMMENT 'Seed field ID of a payment; of a read device external id, type and end',
     identity UInt64 COMMENT 'Hash that names the record',
-    versions Array(Tuple(content_hash UInt64, position UInt64, counting Bool, outcome String, dataset_id String, source_ref String, line UInt32, received_at DateTime64(3, 'UTC'), stored_at DateTime64(3, 'UTC'))) COMMENT 'All versions by position: what was sent where and when, and whether it counts now',
+    versions Array(Tuple(content_hash UInt64, position UInt64, counting Bool, outcome String, dataset_id String, source_ref String, line UInt32, received_at DateTime64(3, 'UTC'), stored_at DateTime64(3, 'UTC'))) COMMENT 'All versions, the accepted one first, then as they were stored: what was sent where and when, and whether it counts now',
     differing_fields Array(String) COMMENT 'Fields that two versions both supplied with different values; personal fields are not compared',
     decision String COMMENT 'Latest decision: keep_first, take_new, count_both or undo; empty for none',
     decision_id String COMMENT 'Id of the latest decision; empty for none',
@@ -35,7 +35,7 @@ FROM
             organization_id,
             identity,
             argMin(id, position) AS record_id,
-            arraySort(x -> (x.3 != 'accepted', x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
+            arraySort(x -> (x.3 != 'accepted', x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
             arrayMap(x -> x.2, stored) AS hashes,
             arrayFlatten(groupArray(arrayConcat(
                 arrayFilter(x -> has(supplied, x.1), [
@@ -103,7 +103,7 @@ FROM
             organization_id,
             identity,
             argMin(concat(device_external_id, ' ', toString(type), ' ', toString(end)), position) AS record_id,
-            arraySort(x -> (x.3 != 'accepted', x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
+            arraySort(x -> (x.3 != 'accepted', x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
             arrayMap(x -> x.2, stored) AS hashes,
             if(uniqExact(value_wh) > 1, ['value'], []) AS differing_fields
         FROM {database}.read_versions FINAL

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS {database}.attempts
     epoch UInt8 COMMENT 'Epoch of the topic id, see topic_epochs',
     partition UInt16 COMMENT 'Partition',
     offset UInt64 COMMENT 'First offset of the batch or chunk, or offset of the row',
-    kind LowCardinality(String) COMMENT 'batch; chunk or row when the batch was taken in pieces; chunk_done or done when that piece was settled',
+    kind LowCardinality(String) COMMENT 'batch; chunk or row when the batch was taken in pieces; chunk_done or done when that piece was settled; batch_done when the brake held the batch back',
     worker String COMMENT 'Name of the worker process',
     stored_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was stored, clock of the server, UTC, milliseconds'
 )

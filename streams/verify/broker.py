@@ -53,6 +53,7 @@ class Broker:
             client_options(kafka, {**own, "group.id": group, "enable.auto.commit": False}),
             logger=LibrdkafkaLog(),
         )
+        self._seen: dict[str, tuple[str, int]] = {}
 
     def close(self) -> None:
         """End the connections."""
@@ -67,6 +68,7 @@ class Broker:
         described = self._described(topic)
         numbers = sorted(part.id for part in described.partitions)
         topic_id = str(described.topic_id)
+        self._refresh(topic, (topic_id, len(numbers)))
         return TopicState(
             topic_id, numbers, self._committed(topic, topic_id, numbers), self.starts(topic, numbers)
         )
@@ -95,6 +97,17 @@ class Broker:
             raise _away(exc) from None
         except TimeoutError:
             raise BrokerAway("the broker does not answer in time") from None
+
+    def _refresh(self, topic: str, seen: tuple[str, int]) -> None:
+        """Let the consumer learn of partitions that were added: it goes by what it knew for five minutes."""
+        if self._seen.get(topic, seen) != seen:
+            try:
+                found = self._consumer.list_topics(topic, timeout=ANSWER_S).topics[topic].partitions
+            except KafkaException as exc:
+                raise _away(exc) from None
+            if len(found) != seen[1]:
+                raise BrokerAway(f"not every broker knows the {seen[1]} partitions of {topic} yet")
+        self._seen[topic] = seen
 
     def _committed(self, topic: str, topic_id: str, numbers: Sequence[int]) -> dict[int, int]:
         """Commits of this life of the topic: a commit's note names the id of the log that it is about."""

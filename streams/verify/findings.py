@@ -22,6 +22,10 @@ class Kind(StrEnum):
     NO_QUARANTINE_ROW = "no_quarantine_row"
     VERSION_WITHOUT_OUTCOME = "version_without_outcome"
     QUARANTINE_WITHOUT_OUTCOME = "quarantine_without_outcome"
+    DUPLICATE_OF_NOTHING = "duplicate_of_nothing"
+    ACCEPTED_TWICE = "accepted_twice"
+    OTHER_OUTCOME = "other_outcome"
+    NO_KEY = "no_key"
 
 
 MEANING: Final[Mapping[Kind, str]] = {
@@ -38,6 +42,10 @@ MEANING: Final[Mapping[Kind, str]] = {
     Kind.NO_QUARANTINE_ROW: "a quarantined row has no quarantine row",
     Kind.VERSION_WITHOUT_OUTCOME: "a stored version has no accepted or conflict ledger row",
     Kind.QUARANTINE_WITHOUT_OUTCOME: "a quarantine row has no quarantined ledger row",
+    Kind.DUPLICATE_OF_NOTHING: "a duplicate row's payment or read has no version at all",
+    Kind.ACCEPTED_TWICE: "two contents of one payment or read were accepted, and nobody has decided since",
+    Kind.OTHER_OUTCOME: "a version was stored with another outcome than its ledger row tells",
+    Kind.NO_KEY: "a judged payment has a version and no key to recognise it by",
 }
 """One sentence for each kind, for logs and documents."""
 

@@ -1,11 +1,11 @@
-"""Ledger rows and facts of one slice, compared table by table: one question per kind of fault."""
+"""Ledger rows, facts and keys of one slice, compared table by table: one question per kind of fault."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from sinks import verify_rows
+from sinks import verify_identities, verify_rows
 from sinks.verify import Slice
 from sinks.verify_rows import Found
 from streams.verify.findings import Kind
@@ -29,6 +29,18 @@ QUESTIONS: Final[Mapping[Kind, Question]] = {
     ),
     Kind.QUARANTINE_WITHOUT_OUTCOME: lambda client, where, table, thorough: verify_rows.quarantine_unjudged(
         client, where
+    ),
+    Kind.DUPLICATE_OF_NOTHING: lambda client, where, table, thorough: verify_identities.duplicates_of_nothing(
+        client, where, table, thorough=thorough
+    ),
+    Kind.ACCEPTED_TWICE: lambda client, where, table, thorough: verify_identities.accepted_twice(
+        client, where, table, thorough=thorough
+    ),
+    Kind.OTHER_OUTCOME: lambda client, where, table, thorough: verify_identities.other_outcome(
+        client, where, table, thorough=thorough
+    ),
+    Kind.NO_KEY: lambda client, where, table, thorough: verify_identities.without_key(
+        client, where, table, thorough=thorough
     ),
 }
 """Every fact is stored before its ledger row, and every ledger row before its range, so whatever is asked

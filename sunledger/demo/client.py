@@ -3,7 +3,14 @@
 import json
 import urllib.error
 import urllib.request
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+
+class _Readable(Protocol):
+    def read(self, size: int = ..., /) -> bytes:
+        """The next bytes; empty at the end."""
+        ...
 
 
 class ApiRefused(Exception):
@@ -42,13 +49,29 @@ class ApiClient:
         """GET a JSON object; raises as `post`."""
         return self._call("GET", path, None, None)
 
-    def _call(self, method: str, path: str, body: bytes | None, bearer: str | None) -> dict[str, Any]:
-        request = urllib.request.Request(self._url + path, body, method=method)  # noqa: S310 - our own API
-        request.add_header("Content-Type", "application/json")
+    def send(
+        self, path: str, body: "_Readable", content_type: str, length: int, limit_s: float
+    ) -> dict[str, Any]:
+        """POST a body while it is read, `length` bytes; the answer's JSON object; raises as `post`."""
+        headers = {"Content-Type": content_type, "Content-Length": str(length)}
+        return self._call("POST", path, body, None, headers, limit_s)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: "bytes | _Readable | None",
+        bearer: str | None,
+        headers: Mapping[str, str] = {"Content-Type": "application/json"},
+        limit_s: float = 30,
+    ) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - our own API
+            self._url + path, cast(Any, body), dict(headers), method=method
+        )
         if bearer or self.token:
             request.add_header("Authorization", f"Bearer {bearer or self.token}")
         try:
-            with self._opener.open(request, timeout=30) as answer:
+            with self._opener.open(request, timeout=limit_s) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except urllib.error.HTTPError as exc:

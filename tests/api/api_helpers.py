@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any
 
 import httpx2 as httpx
@@ -14,6 +15,8 @@ from api.deps import Running
 from api.tables import OutboxRow
 from schemas.identity import read_key
 
+_numbers = count(1)
+"""Of buckets: each belongs to one dataset."""
 EMAIL = "admin@sunledger.test"
 PASSWORD = "correct horse battery"
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -95,6 +98,17 @@ class Api:
         """A new token of a device."""
         return await self.make(f"devices/{device_id}/tokens")
 
+    async def organization_token(self, organization_id: str) -> dict[str, Any]:
+        """A new token of an organisation."""
+        return await self.make(f"organizations/{organization_id}/tokens")
+
+    async def send_payments(self, token: str, *payments: Any, **body: Any) -> httpx.Response:
+        """Send payments as an organisation's system."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return await self.http.post(
+            "/v1/payments", json={"payments": list(payments), **body}, headers=headers
+        )
+
     async def dataset(self, project: dict[str, Any], **fields: Any) -> dict[str, Any]:
         """A new S3 dataset of a project."""
         given = {
@@ -105,7 +119,11 @@ class Api:
             "organization_id": project["organization_id"],
             "target": "project",
             "project_ids": [project["id"]],
-            "s3": {"bucket": "b", "access_key": "AKEY-secret", "secret_key": "SKEY-secret"},
+            "s3": {
+                "bucket": f"b-{next(_numbers)}",
+                "access_key": "AKEY-secret",
+                "secret_key": "SKEY-secret",
+            },
         }
         return await self.make("datasets", **{**given, **fields})
 

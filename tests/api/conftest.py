@@ -50,6 +50,8 @@ def settings(tmp_path: Path) -> ApiSettings:
     return ApiSettings(
         issuer="https://sunledger.test",
         keys_directory=tmp_path / "keys",
+        uploads_directory=tmp_path / "uploads",
+        uploads_reserve_bytes=0,
         credential_key=secrets.token_bytes(32),
         admin_email=EMAIL,
         admin_password=PASSWORD,

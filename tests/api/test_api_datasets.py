@@ -8,13 +8,13 @@ import pytest
 from api_helpers import Api, assert_problem
 from sqlalchemy import select, text
 
-from api.datasets.runs import SqlRunStore
+from api.datasets.polls import SqlPollStore
 from api.datasets.source import SqlDatasetSource
-from api.db import Database, now_ms
+from api.db import Database
 from api.models import Dataset
 from api.sealing import CannotOpen, CredentialBox
 from api.tables import OutboxRow
-from producers.contracts import DatasetSource, FileState, RunState, RunStore, StoreUnavailable
+from producers.contracts import DatasetSource, FileState, PollStore, RunState, StoreUnavailable
 
 RULE = {"take_new_if_only": ["STATUS", "NOTES"], "count_both_if_type": ["REVERSAL"]}
 
@@ -25,7 +25,12 @@ async def test_credentials_go_in_and_never_come_out(api: Api) -> None:
     made = await api.dataset(project, schedule="06:30", default_currency="ngn")
     assert made["conflict_rule"] == RULE
     assert (made["default_currency"], made["schedule"], made["state"]) == ("NGN", "06:30", "active")
-    assert made["s3"] == {"bucket": "b", "prefix": "", "endpoint_url": None, "region": "us-east-1"}
+    assert made["s3"] == {
+        "bucket": made["s3"]["bucket"],
+        "prefix": "",
+        "endpoint_url": None,
+        "region": "us-east-1",
+    }
     path = f"/v1/datasets/{made['id']}"
     new = {"bucket": "b2", "prefix": "in/", "endpoint_url": "http://s3.test:80", "access_key": "AKEY-2",
            "secret_key": "SKEY-2"}  # fmt: skip
@@ -117,6 +122,9 @@ def test_credentials_are_bound_to_key_and_owner() -> None:
         ({"s3": {"bucket": "b"}}, "body.s3.access_key"),
         ({"s3": {"bucket": "b", "access_key": "a", "secret_key": "b", "endpoint_url": "file:///"}},
          "body.s3.endpoint_url"),
+        ({"s3": {"bucket": "b", "access_key": "a", "secret_key": "b", "prefix": "in/Processed"}},
+         "body.s3.prefix"),
+        ({"s3": {"bucket": "b", "access_key": "a", "secret_key": "b", "prefix": "Error/"}}, "body.s3.prefix"),
     ],
 )  # fmt: skip
 async def test_datasets_have_rules(api: Api, changes: dict[str, Any], field: str) -> None:
@@ -136,15 +144,17 @@ async def test_a_run_is_followed_from_request_to_end(api: Api) -> None:
     assert answer.status_code == 202
     run = answer.json()
     assert (run["state"], run["received"], run["trigger"]) == ("requested", 0, "demand")
-    path, store = f"/v1/runs/{run['id']}", SqlRunStore(api.running.db)
-    assert await asyncio.to_thread(store.next_requested) is None, "the streams cannot know the dataset yet"
+    path, store = f"/v1/runs/{run['id']}", SqlPollStore(api.running.db)
+    assert await asyncio.to_thread(store.next_requested, 60) is None, (
+        "the streams cannot know the dataset yet"
+    )
     await api.announce()
 
     def work() -> None:
-        taken = store.next_requested()
+        taken = store.next_requested(60)
         assert taken is not None
         assert (taken.id, taken.dataset_id) == (run["id"], dataset["id"])
-        assert store.next_requested() is None
+        assert store.next_requested(60) is None
         file = store.claim(taken.id, dataset["id"], "s3", "s3://b/x.csv@1")
         store.advance(file.id, FileState.REFUSED, error="bad_header")
         store.advance(file.id, FileState.DELETED, destination="Error/x.csv")
@@ -154,6 +164,7 @@ async def test_a_run_is_followed_from_request_to_end(api: Api) -> None:
     await asyncio.to_thread(store.finish, run["id"], RunState.DONE)
     ended = (await api.http.get(path)).json()
     assert ended["state"] == "done"
+    assert ended["files"][0].pop("id").startswith("fil_")
     assert ended["files"] == [
         {"source_ref": "s3://b/x.csv@1", "state": "deleted", "received": 0,
          "destination": "Error/x.csv", "error": "bad_header", "detail": None}
@@ -167,24 +178,18 @@ async def test_the_record_of_files_survives_a_crash(api: Api) -> None:
     """Unfinished files are found again and join the next run; finished ones stay as they are."""
     dataset = (await api.dataset(await api.project()))["id"]
     await api.announce()
-    store: RunStore = SqlRunStore(api.running.db)
+    store: PollStore = SqlPollStore(api.running.db)
 
     def work() -> None:
-        before = now_ms()
-        assert store.last_scheduled(dataset) is None
-        first = store.start_scheduled(dataset)
-        begun = store.last_scheduled(dataset)
-        assert begun is not None
-        assert before <= begun <= now_ms()
+        first = store.start_scheduled(dataset, None, 60)
+        assert first is not None
         ref = "s3://b/" + "é" * 1024 + "@1"
         file = store.claim(first.id, dataset, "s3", ref)
         assert (file.state, file.received) == (FileState.CLAIMED, 0)
         store.advance(file.id, FileState.PUBLISHED, received=3, destination="Processed/1")
-        store.resume()
-        again = store.next_requested()
-        assert again is not None
-        assert again.id == first.id
-        second = store.start_scheduled(dataset)
+        store.finish(first.id, RunState.FAILED, "the bucket went away")
+        second = store.start_scheduled(dataset, store.polls()[dataset].scheduled_at, 60)
+        assert second is not None
         joined = store.claim(second.id, dataset, "s3", ref)
         assert (joined.id, joined.run_id, joined.received) == (file.id, second.id, 3)
         assert joined.claimed_at == file.claimed_at
@@ -192,7 +197,7 @@ async def test_the_record_of_files_survives_a_crash(api: Api) -> None:
         assert [item.id for item in store.unfinished(dataset)] == [file.id]
         store.advance(file.id, FileState.DELETED)
         assert store.unfinished(dataset) == []
-        assert store.claim(first.id, dataset, "s3", ref).run_id == second.id
+        assert store.claim("run_x", dataset, "s3", ref).run_id == second.id
         assert [store.report_once(dataset, what) for what in ("a", "a", "b")] == [True, False, True]
 
     await asyncio.to_thread(work)
@@ -201,9 +206,6 @@ async def test_the_record_of_files_survives_a_crash(api: Api) -> None:
 def test_a_database_that_is_away_is_told_to_the_poller(tmp_path: Any) -> None:
     """The poller hears `StoreUnavailable`, not the driver's errors."""
     db = Database(f"sqlite:///{tmp_path}/no/such/folder/x.db")
-    store = SqlRunStore(db)
-    with pytest.raises(StoreUnavailable):
-        store.next_requested()
     with pytest.raises(StoreUnavailable):
         SqlDatasetSource(db, CredentialBox(bytes(32))).active()
 

@@ -52,7 +52,7 @@ def served(whole: ApiParts) -> Iterator[str]:
 
 def test_the_document_names_an_error_model_per_status(served: str) -> None:
     """Every operation documents its errors as problem+json, and FastAPI's own models are gone."""
-    document = httpx.get(f"{served}/openapi.json").json()
+    document = httpx.get(f"{served}/openapi.json", timeout=60).json()
     assert {"Problem", "FieldProblem"} <= set(document["components"]["schemas"])
     assert "HTTPValidationError" not in str(document)
     named = {ref.rpartition("/")[2] for ref in re.findall(r"#/[\w$/]*", str(document))}

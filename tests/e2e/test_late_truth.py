@@ -5,6 +5,7 @@ Each change is timed and printed; what was known before it can still be asked.
 """
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ class Site:
 
     def dataset(self, **target: Any) -> str:
         """A dataset of the organisation; its id."""
-        s3 = {"bucket": "late", "access_key": "a", "secret_key": "s"}
+        s3 = {"bucket": f"late-{secrets.token_hex(4)}", "access_key": "a", "secret_key": "s"}
         given = {**TARGET, "name": "D", "organization_id": self.organization, "s3": s3, **target}
         return str(self.make("datasets", **given)["id"])
 

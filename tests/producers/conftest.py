@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import boto3
 import pytest
 from botocore.client import Config
+from google_double import GoogleDouble
 from s3_world import World
+from sheet_world import SheetWorld
 
 from sunledger.embedded.stack import Endpoints
 
@@ -33,5 +35,22 @@ def bucket(stack: object) -> str:
 def world(endpoints: Endpoints, kafka_prefix: str, bucket: str) -> Iterator[World]:
     """A dataset with a prefix and topics of its own."""
     made = World(endpoints.s3, endpoints.kafka, kafka_prefix, bucket)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def google() -> Iterator[GoogleDouble]:
+    """A stand-in for Google, with nothing in it."""
+    with GoogleDouble() as started:
+        yield started
+
+
+@pytest.fixture
+def sheets(
+    google: GoogleDouble, endpoints: Endpoints, kafka_prefix: str, bucket: str
+) -> Iterator[SheetWorld]:
+    """A dataset over a spreadsheet, with topics of its own."""
+    made = SheetWorld(google, endpoints.s3, endpoints.kafka, kafka_prefix, bucket)
     yield made
     made.close()

@@ -107,7 +107,7 @@ class _Fated:
 
 LOCAL = Hosts(["127.0.0.1"])
 """The shared S3 server's place, which is no public address."""
-STORE_STEPS = ("next_requested", "claim", "advance", "finish", "unfinished")
+STORE_STEPS = ("next_requested", "claim", "advance", "finish", "unfinished", "renew")
 BUCKET_STEPS = ("head", "copy", "delete", "put", "open")
 
 
@@ -198,7 +198,7 @@ class World:
         if fate:
             store = fate.wrap(self.store, STORE_STEPS)
             rows = fate.wrap(rows, ("of",))
-        options = {"poll_s": 0.05, "first_pause_s": 0.05, "hosts": LOCAL, **options}
+        options = {"poll_s": 0.05, "schedule_s": 0.05, "first_pause_s": 0.05, "hosts": LOCAL, **options}
         unjudged = options.pop("unjudged", lambda: 0)
         return Poller(self.datasets, store, publisher or self.publisher(), rows, unjudged, **options)
 

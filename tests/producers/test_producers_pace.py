@@ -5,7 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
 from s3_world import World, sample
 
 from producers import pace as pacing
@@ -77,6 +78,17 @@ def test_nobody_who_judges_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     assert judge.asked == asked
 
 
+def test_other_files_do_not_hold_it_back_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While rows are judged but others keep the topic full, it goes on, and its next step waits again."""
+    monkeypatch.setattr(pacing, "CROWDED_S", 0.05)
+    judge = Judge(*range(10**6, 9 * 10**5, -1))
+    pace = Pace(judge, lambda: True, quick)
+    for rows in (FIRST_ROWS, 2 * FIRST_ROWS):
+        asked = judge.asked
+        pace.sent(rows)
+        assert judge.asked > asked + 1
+
+
 def test_a_paused_dataset_ends_the_file() -> None:
     """Also while nobody judges."""
     active = [True, True, False]
@@ -97,6 +109,20 @@ def test_unjudged_rows_are_those_not_committed(world: World) -> None:
     consumer.commit(offsets=ends, asynchronous=False)
     consumer.close()
     assert unjudged() == 0
+
+
+def test_rows_in_partitions_that_were_added_are_unjudged_too(world: World) -> None:
+    """Counted by the next question, whatever the client knew of the topic before."""
+    unjudged = Unjudged(world.kafka, f"judges-{time.monotonic_ns()}", world.topic)
+    before = wait_until(lambda: answer(unjudged), 60, "the group's coordinator")[0]
+    admin = AdminClient({"bootstrap.servers": world.kafka, "log_level": 0})
+    number = len(admin.list_topics(world.topic, timeout=20).topics[world.topic].partitions)
+    admin.create_partitions([NewPartitions(world.topic, number + 1)])[world.topic].result(20)
+    wait_until(lambda: answer(unjudged) == (before,), 60, "the new partition")
+    producer = Producer({"bootstrap.servers": world.kafka, "log_level": 0})
+    producer.produce(world.topic, b"{}", partition=number)
+    assert producer.flush(60) == 0
+    assert unjudged() == before + 1
 
 
 def test_a_file_goes_on_when_its_dataset_is_active_again(

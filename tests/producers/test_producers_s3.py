@@ -1,6 +1,7 @@
 """Files from the bucket to the topic and on to `Processed/` or `Error/`."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from s3_world import HEADER, LOCAL, NAME, ORG, SEAL_SECRET, Fate, World, in_thre
 
 from producers import s3_intake
 from producers.contracts import FileState, RunState
+from producers.errors import SourceChanged, SourceForbidden
 from producers.s3 import Bucket
 from schemas.identity import partition_of, payment_key
 from schemas.outcomes import Code
@@ -224,16 +226,23 @@ def test_destination_that_is_taken_is_not_overwritten(world: World, monkeypatch:
     assert world.body("Processed/taken2.csv") == sample(1)
 
 
-def test_many_objects_are_paged_through(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The listing goes on over pages."""
-    for number in range(5):
-        world.put(b"x", f"a{number}.txt")
+def test_thousands_of_objects_are_paged_through(world: World) -> None:
+    """More objects than the store lists at once: each is reported once, and the file behind them is found."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: world.put(b"x", f"A{number:04}.txt"), range(1001)))
     world.put(sample(1))
-    bucket = Bucket(world.location, LOCAL)
-    original = bucket._s3.list_objects_v2
-    monkeypatch.setattr(bucket._s3, "list_objects_v2", lambda **where: original(MaxKeys=2, **where))
-    assert len(list(bucket.list())) == 6
-    bucket.close()
+    with structlog.testing.capture_logs() as logs:
+        state, detail = world.run()
+        assert (state, detail) == (
+            RunState.DONE,
+            "objects left alone that were not seen before, because they are no .csv: 1001",
+        )
+        world.put(b"x", "B.txt")
+        assert world.run()[1] == "objects left alone that were not seen before, because they are no .csv: 1"
+        assert world.run()[1] is None
+    reported = [entry["key"] for entry in logs if entry["event"] == "object_left_alone"]
+    assert len(reported) == len(set(reported)) == 1002
+    assert len(world.keys("Processed/")) == 1
 
 
 @pytest.mark.parametrize(
@@ -247,6 +256,29 @@ def test_bucket_that_refuses_fails_the_run(world: World, change: dict[str, str])
     assert detail is not None
     assert world.location.secret_key not in detail
     assert world.location.access_key not in detail
+
+
+def test_a_key_with_the_least_rights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that may list under its prefix only is answered 403 for what is not there; the file is moved."""
+    original = Bucket._call
+
+    def call(bucket: Bucket, request: Any) -> Any:
+        try:
+            return original(bucket, request)
+        except SourceChanged as error:
+            if "404" in str(error):
+                raise SourceForbidden("the store refuses: 403") from None
+            raise
+
+    monkeypatch.setattr(Bucket, "_call", call)
+    world.put(sample(2))
+    assert world.run() == (RunState.DONE, None)
+    assert len(world.keys("Processed/")) == 1
+    monkeypatch.setattr(Bucket, "_is_listed", lambda *_: True)
+    bucket = Bucket(world.location, LOCAL)
+    with pytest.raises(SourceForbidden):
+        bucket.head(world.prefix + "there, and not ours")
+    bucket.close()
 
 
 def test_bucket_that_does_not_answer_fails_the_run_after_some_tries(world: World) -> None:
@@ -267,7 +299,9 @@ def test_dataset_that_is_not_active(world: World) -> None:
 def test_dataset_with_an_unknown_profile(world: World) -> None:
     """A dataset that cannot be served says why."""
     world.datasets.datasets = [replace(world.dataset, profile="x")]
-    assert world.run() == (RunState.FAILED, "there is no profile 'x'")
+    state, detail = world.run()
+    assert state is RunState.FAILED
+    assert str(detail).startswith("there is no profile 'x' (failure 1 in a row; tried again at ")
 
 
 def test_unexpected_error_stops_one_run_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +313,9 @@ def test_unexpected_error_stops_one_run_only(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(s3_intake, "Table", broken)
     world.put(sample(1))
     with structlog.testing.capture_logs() as logs:
-        assert world.run() == (RunState.FAILED, "unexpected RuntimeError")
+        state, detail = world.run()
+    assert state is RunState.FAILED
+    assert str(detail).startswith("unexpected RuntimeError (")
     assert "John" not in str(logs)
     monkeypatch.undo()
     assert world.run()[0] is RunState.DONE
@@ -364,7 +400,7 @@ def test_stop_in_the_middle_of_a_file(world: World) -> None:
     fate.tick = lambda name: fate.steps.append(name) or (len(fate.steps) == 14 and poller.stop())  # type: ignore[method-assign, func-returns-value]
     poller.run()
     assert [file.state for file in world.store.files] == [FileState.CLAIMED]
-    assert world.store.run_state(run_id)[0] is RunState.RUNNING
+    assert world.store.run_state(run_id)[0] is RunState.REQUESTED, "given back"
     again = world.poller()
     thread = in_thread(again)
     wait_for(lambda: world.store.run_state(run_id)[0] is RunState.DONE)

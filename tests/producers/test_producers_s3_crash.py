@@ -52,7 +52,7 @@ def test_death_at_every_step(
         world.begin(f"{folder.lower()}{at}/")
         world.put(data)
         ended = run_until_death(world, Fate(at), monkeypatch)
-        world.store.resume()
+        world.store.expire()
         world.poller().poll()
         check(world, folder, rows)
         if folder == "Error/":
@@ -78,7 +78,7 @@ def test_two_deaths_in_a_row(world: World, monkeypatch: pytest.MonkeyPatch, firs
     world.put(sample(ROWS))
     for at in (first, second):
         assert run_until_death(world, Fate(at), monkeypatch) is None
-        world.store.resume()
+        world.store.expire()
     world.poller().poll()
     check(world, "Processed/", ROWS)
 
@@ -108,7 +108,7 @@ def test_kill_9(endpoints: Endpoints, kafka_prefix: str, bucket: str, tmp_path: 
     again = World(endpoints.s3, endpoints.kafka, kafka_prefix, bucket, path, world.prefix)
     assert again.store.files[0].state in (FileState.CLAIMED, FileState.PUBLISHED)
     assert NAME in list(again.keys())
-    again.store.resume()
+    again.store.expire()
     again.poller().poll()
     check(again, "Processed/", ROWS)
     again.close()

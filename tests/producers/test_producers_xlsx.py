@@ -90,6 +90,14 @@ def test_formula_errors_and_stray_cells_cost_their_row() -> None:
     assert "formula" in rows[1].detail  # type: ignore[union-attr]
 
 
+def test_numbers_that_lost_digits_are_not_made_up() -> None:
+    """An id of more digits than a spreadsheet keeps costs its row; such a phone number is refused later."""
+    rows = read(workbook(HEADER, row(ID=12345678901234567), row(CUSTOMER_PHONE=2.34567e17)))
+    assert [type(found) for found in rows] == [UnreadableRow, TableRow]
+    assert "15 digits" in rows[0].detail  # type: ignore[union-attr]
+    assert "E+" in rows[1].cells["CUSTOMER_PHONE"]  # type: ignore[union-attr]
+
+
 def test_many_rows_come_in_batches() -> None:
     """A workbook of thousands of rows gives each once."""
     rows = read(workbook(HEADER, *[row(ID=f"p{at}") for at in range(2500)]))

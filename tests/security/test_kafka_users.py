@@ -187,6 +187,13 @@ def test_the_other_clients_of_the_producers_get_through(
         db.close()
 
 
+def test_the_api_paces_uploads(sasl_broker: SaslBroker, prefix: str) -> None:
+    """With the rights of `api` it is seen how far the workers are."""
+    topic = PAYMENTS.full_name(prefix)
+    unjudged = Unjudged(sasl_broker.access("api"), f"{prefix}{GROUP}", topic)
+    assert wait_until(lambda: _told(unjudged), what="the offsets of the workers' group") == "0"
+
+
 def _told(unjudged: Unjudged) -> str:
     """How many rows are unjudged; empty while the broker loads its groups."""
     try:

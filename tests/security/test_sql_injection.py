@@ -1,6 +1,7 @@
 """No text of a request or a row changes a statement: every parameter of every endpoint, and every column."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +10,7 @@ import httpx2 as httpx
 import pytest
 from api_helpers import Api
 
-from sinks import queries
+from sinks import queries, receipts
 from tests.conftest import ClickHouse
 from tests.security.hostile import TEXTS, VERBS, Shape, cursors, paths_of_texts, with_text
 from tests.support.workers import Sender, WorkerProcess, payment, wait_until
@@ -128,7 +129,9 @@ def test_hostile_texts_are_values_of_the_stores_questions(sentinel: ClickHouse, 
     assert queries.ledger(sentinel.client, {"record_id": text}, after=(text, 7)) == []
     assert len(queries.ledger(sentinel.client, {"record_id": text}, after=(text, 6))) == 1
     assert queries.outcome_counts(sentinel.client, text, text, [text])["accepted"] == 1
-    assert queries.reason_counts(sentinel.client, text, text, [text]) == {}
+    assert receipts.tallies(sentinel.client, [receipts.Key(text, text, text)]).popitem()[1].judged == 1
+    assert receipts.requests(sentinel.client, text, ".*", text, text, text, 9) == []
+    assert not receipts.detours(sentinel.client, text, datetime.now(UTC)).lost
     assert queries.verification(sentinel.client, text, text) is None
     assert sentinel.rows("SELECT a FROM sentinel") == [(CANARY,)]
 

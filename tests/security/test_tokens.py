@@ -18,10 +18,19 @@ OPEN = {
     ("get", "/readyz"),
     ("get", "/.well-known/jwks.json"),
     ("post", "/v1/auth/login"),
+    ("get", "/schemas/"),
+    ("get", "/schemas/asyncapi.json"),
+    ("get", "/schemas/asyncapi.yaml"),
+    ("get", "/schemas/payments/{profile}.json"),
+    ("get", "/schemas/{topic}.json"),
+    ("get", "/v1/templates/payments.csv"),
+    ("get", "/v1/templates/payments.xlsx"),
 }
 """Operations for everybody."""
 DEVICES_OWN = {("post", "/meter-reads/{external_id}")}
 """Operations of devices."""
+ORGANIZATIONS_OWN = {("post", "/v1/payments")}
+"""Operations of organisations' systems."""
 
 
 def _operations(api: Api) -> Iterator[tuple[str, str]]:
@@ -39,7 +48,7 @@ async def test_no_operation_is_open_by_mistake(whole_api: Api) -> None:
     """Without a token every operation but the open ones is 401, before anything else is looked at."""
     del whole_api.http.headers["Authorization"]
     found = set(_operations(whole_api))
-    assert found >= OPEN | DEVICES_OWN
+    assert found >= OPEN | DEVICES_OWN | ORGANIZATIONS_OWN
     for verb, path in found - OPEN:
         answer = await whole_api.http.request(verb.upper(), _filled(path))
         assert_problem(answer, 401, "unauthorized")
@@ -54,6 +63,18 @@ async def test_a_devices_token_posts_reads_and_nothing_else(whole_api: Api) -> N
         answer = await whole_api.http.request(verb.upper(), _filled(path), headers=headers)
         assert_problem(answer, 401, "bad_token")
     assert (await whole_api.send_reads("meter-1", token)).status_code == 202
+
+
+async def test_an_organisations_token_posts_payments_and_nothing_else(whole_api: Api) -> None:
+    """An integrator's server that is taken over sends payments of its organisation; it sees nothing."""
+    organization = await whole_api.organization()
+    token = (await whole_api.make(f"organizations/{organization['id']}/tokens"))["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    for verb, path in set(_operations(whole_api)) - OPEN - ORGANIZATIONS_OWN:
+        answer = await whole_api.http.request(verb.upper(), _filled(path), headers=headers)
+        assert_problem(answer, 401, "bad_token")
+    answer = await whole_api.http.post("/v1/payments", json={"payments": []}, headers=headers)
+    assert answer.status_code == 202
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])

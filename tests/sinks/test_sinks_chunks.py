@@ -3,7 +3,7 @@
 from sinks_helpers import NOON, Store, ledger_row, payment, read
 
 from sinks import restore
-from sinks.chunks import AT_ONCE
+from sinks.chunks import AT_ONCE, text_chunks
 from sinks.history_reads import history_intervals
 from sinks.rulings import latest_decisions
 from sinks.stored_versions import stored_payments, stored_reads
@@ -53,3 +53,12 @@ def test_history_of_many_devices(store: Store) -> None:
     found = history_intervals(store.client, devices, 0, 2**41)
     assert sorted(found) == [devices[0], devices[-1]]
     assert found[devices[0]][0][1] == NOON.timestamp() * 1000
+
+
+def test_texts_are_divided_by_their_bytes() -> None:
+    """Every text is in one piece, in order; a piece fits a form field even when each byte is escaped."""
+    texts = ["a", "é" * 100, "x" * 500, "b", "c"]
+    assert list(text_chunks(texts, 410)) == [["a", "é" * 100], ["x" * 500], ["b", "c"]]
+    assert list(text_chunks([])) == []
+    many = ["m"] * (AT_ONCE + 1)
+    assert [len(piece) for piece in text_chunks(many)] == [AT_ONCE, 1]

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sinks_helpers import NOON, Store, payment
+from sinks_helpers import NOON, Store, numbers, payment
 
 
 def match(store: Store) -> list[tuple[str, str, str]]:
@@ -196,6 +196,25 @@ def test_of_several_versions_the_first_counts_until_a_decision(store: Store) -> 
     assert amounts() == [1, 2, 100]
     store.decide(first, "undo")
     assert amounts() == [1, 100]
+
+
+def test_of_two_accepted_versions_the_first_counts(store: Store) -> None:
+    """Outcomes are history: that both were accepted once, and one has no key, lets neither count twice."""
+    later = payment(id="A", payment_amount=Decimal(9), meter_id="M2", position=next(numbers) + 10**6)
+    store.put("payment_versions", later)
+    [first] = store.pay(payment(id="A", payment_amount=Decimal(7)))
+    store.pay(payment(id="B"))
+    amounts = "SELECT toInt32(payment_amount) AS amount FROM payments WHERE id = 'A'"
+    assert store.rows(amounts) == [{"amount": 7}]
+    case = store.rows("SELECT open, versions FROM conflicts")[0]
+    assert case["open"]
+    assert [(v["content_hash"], v["counting"]) for v in case["versions"]] == [
+        (first["content_hash"], True),
+        (later["content_hash"], False),
+    ]
+    selected = [later["content_hash"]]
+    store.decide(first, "take_new", selected=selected, known=[first["content_hash"], *selected])
+    assert store.rows(amounts) == [{"amount": 9}]
 
 
 def test_a_decision_for_a_version_that_is_not_stored_yet_loses_nothing(store: Store) -> None:

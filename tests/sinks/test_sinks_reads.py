@@ -74,6 +74,16 @@ def test_of_several_versions_the_first_sets_the_register(store: Store) -> None:
     assert energies(store) == [0, 80]
 
 
+def test_a_decision_about_two_accepted_reads_is_obeyed(store: Store) -> None:
+    """They are a case; what counts is what was decided, though neither was called a conflict."""
+    one, other = read(NOON, 100, type="Delta"), read(NOON, 900, type="Delta")
+    store.put("read_versions", one, other)
+    assert store.rows("SELECT open, record_type FROM conflicts") == [{"open": True, "record_type": "read"}]
+    known = [one["content_hash"], other["content_hash"]]
+    store.decide(one, "take_new", record_type="read", selected=[known[1]], known=known)
+    assert energies(store) == [900]
+
+
 def test_a_register_value_has_no_start(store: Store) -> None:
     """`start` is NULL for an Aggregate without one, and kept when it was sent."""
     store.put("read_versions", read(NOON, 1), read(NOON + HOUR, 2, start=NOON))

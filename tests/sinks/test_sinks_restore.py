@@ -71,6 +71,23 @@ def test_a_kept_slice_reads_only_what_was_stored_since(store: Store) -> None:
     assert found == {1: {(10, 10, 0, "accepted")}, 2: {(2, 2, 2, "accepted"), (20, 20, 0, "accepted")}}
 
 
+def test_a_version_without_a_key_counts_as_one(store: Store) -> None:
+    """A process died between the two inserts; later rows of the payment must find it, in a kept slice too."""
+    store.put("payment_versions", payment(home=1, identity=1, content_hash=2, position=3))
+    store.put("payment_versions", payment(home=2, identity=7, content_hash=8, position=9, outcome="conflict"))
+    store.put("payment_versions", payment(home=3, identity=5, content_hash=5, position=5))
+    store.pay(payment(home=1, identity=4, content_hash=4, position=4))
+    store.put("payment_keys", key(1, 4, 6, 6, "alias"))
+    expected = {
+        1: {(1, 2, 3, "accepted"), (4, 4, 4, "accepted"), (4, 6, 6, "alias")},
+        2: {(7, 8, 9, "conflict")},
+    }
+    assert keys(list(restore.stream_keys(store.client, [1, 2]))) == expected
+    since = restore.server_now_ms(store.client)
+    assert keys(list(restore.stream_keys(store.client, [1, 2], {1: since, 2: since}))) == expected
+    assert sum(len(part.identities) for part in restore.stream_keys(store.client, [1, 2])) == 4, "none twice"
+
+
 def test_many_keys_arrive_whole(store: Store) -> None:
     """A stream of many blocks loses no record at their borders."""
     n = 450_000

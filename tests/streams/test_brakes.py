@@ -25,13 +25,16 @@ class Held(Exception):
 class Lease:
     """A lease that tells that somebody waits, by an exception after so many renewals."""
 
-    def __init__(self, patience: int = 0) -> None:
+    def __init__(self, patience: int = 0, watch: Brake | None = None) -> None:
         self.patience = patience
         self.giving_up = False
+        self.watch = watch
+        self.stopped = False
 
     def renew(self) -> None:
         """Count down."""
         self.patience -= 1
+        self.stopped = self.watch is not None and self.watch.stopped
         if self.patience < 0:
             raise Held
 
@@ -46,12 +49,29 @@ def registry(organizations: int = 5) -> Registry:
 
 
 def verdicts(
-    pattern: str, organization: str = "org_0", dataset: str = "ds", replay: int | None = None
+    pattern: str,
+    organization: str = "org_0",
+    dataset: str = "ds",
+    replay: int | None = None,
+    version: int = 1,
 ) -> list[Verdict]:
     """One verdict a letter: `.` accepted, `x` quarantined."""
     return [
         Verdict(
-            Row(RECORD, 0, False, organization, dataset, "s3", "f", 0, 0, replay, None),
+            Row(
+                RECORD,
+                0,
+                False,
+                organization,
+                dataset,
+                "s3",
+                "f",
+                0,
+                0,
+                replay,
+                None,
+                version if dataset else 0,
+            ),
             Outcome.QUARANTINED if letter == "x" else Outcome.ACCEPTED,
             "",
             reasons=["bad_decimal:PAYMENT_AMOUNT"] if letter == "x" else (),
@@ -117,9 +137,21 @@ def test_a_resumed_dataset_begins_anew() -> None:
     watch = brake(known)
     assert len(watch.look(verdicts("x" * 1000), Lease())) == 1
     register(known, "datasets", {"id": "ds", "organization_id": "org_0", "version": 2})
-    assert watch.look(verdicts("x" * 100), Lease()) == []
-    (alert,) = watch.look(verdicts("x" * 100), Lease())
+    assert watch.look(verdicts("x" * 1000), Lease()) == []  # prepared before the resumption was known
+    assert watch.look(verdicts("x" * 100, version=2), Lease()) == []
+    (alert,) = watch.look(verdicts("x" * 100, version=2), Lease())
     assert (alert.dataset_version, alert.rows) == (2, 200)
+
+
+def test_invented_names_are_not_remembered() -> None:
+    """Rows of datasets and organisations that do not exist are their organisation's own, or nobody's."""
+    watch = brake()
+    for number in range(1000):
+        watch.look(verdicts("x", "org_0", f"invented_{number}", version=0), Lease())
+        watch.look(verdicts("x", f"org_invented_{number}", "ds", version=0), Lease())
+    assert len(watch._sources) == 1
+    (alert,) = watch.look(verdicts("x" * 200, "org_0", "invented", version=0), Lease())[-1:] or [None]
+    assert alert is None  # it was told when the first 200 had failed
 
 
 def test_one_sender_never_stops_the_others() -> None:
@@ -143,13 +175,16 @@ def failing(count: int, good: int) -> list[Verdict]:
 @pytest.mark.parametrize(("bad", "good", "stops"), [(3, 2, True), (3, 3, False), (2, 0, False), (5, 0, True)])
 def test_a_topic_stops_when_most_organisations_fail(bad: int, good: int, stops: bool) -> None:
     """More than half of those that send, and at least three; the turn is held before it is written."""
-    watch = brake(registry(6))
+    watch, told = brake(registry(6)), []
+    lease = Lease(patience=2, watch=watch)
     if stops:
         with pytest.raises(Held):
-            watch.look(failing(bad, good), Lease(patience=2))
+            watch.look(failing(bad, good), lease, lambda: told.append("stopping"))
     else:
-        watch.look(failing(bad, good), Lease())
-    assert watch.stopped is stops
+        watch.look(failing(bad, good), lease, lambda: told.append("stopping"))
+    assert lease.stopped is stops
+    assert told == ["stopping"] * stops
+    assert not watch.stopped  # the rows went elsewhere, and with them what is wrong
 
 
 def test_an_operator_can_switch_it_off() -> None:

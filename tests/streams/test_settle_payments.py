@@ -243,3 +243,25 @@ def test_partitions_added_between_a_forward_and_its_ledger_row(clickhouse: Click
     after.turn(after.received(copy, 1))
     assert outcomes(clickhouse) == {"accepted": 1}
     assert clickhouse.value("SELECT count() FROM payments") == 1
+
+
+@pytest.mark.parametrize(("amount", "outcome"), [("5000", "duplicate"), ("700", "conflict")])
+@pytest.mark.parametrize("write", [1, 2])
+def test_partitions_added_after_a_death_between_version_and_key(
+    clickhouse: ClickHouse, write: int, amount: str, outcome: str
+) -> None:
+    """A later row of the payment overtakes the redelivery in the new partition, and is not the first."""
+    number = next(n for n in range(99) if home_partition(f"P{n}", 2) == 1)
+    one = World(clickhouse, partitions=1).restore()
+    one.store.after = write
+    with pytest.raises(Died):
+        one.turn(one.batch([payment(number, PAYMENT_AMOUNT="5000")]))
+    assert clickhouse.value("SELECT count() FROM payment_keys") == write - 1
+    two = World(clickhouse, partitions=2).restore()
+    two.turn(two.batch([payment(number, PAYMENT_AMOUNT=amount)], partition=1))
+    two.turn(two.batch([payment(number, PAYMENT_AMOUNT="5000")]))
+    two.turn(two.received(two.published.sent[-1], 1))
+    found = clickhouse.rows("SELECT partition, outcome FROM ledger ORDER BY partition")
+    assert found == [(0, "accepted"), (1, outcome)]
+    assert [float(str(row[0])) for row in clickhouse.rows("SELECT payment_amount FROM payments")] == [5000.0]
+    assert clickhouse.value("SELECT count() FROM conflicts") == (outcome == "conflict")

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from schemas.identity import partition_of, read_key
 from sinks.errors import Refused
 from tests.conftest import ClickHouse
-from tests.streams.world import Died, World, by_offset, outcomes, register
+from tests.streams.world import ORG, Died, World, by_offset, outcomes, register
 from tests.support.workers import read
 
 
@@ -121,3 +122,27 @@ def test_a_turn_decided_anew_is_not_judged_by_its_own_rows(clickhouse: ClickHous
     writer.insert = refusing  # type: ignore[method-assign]
     world.turn(world.batch([read("D1", 1, value=20), read("D1", 3), read("D2", 1), read("D1", 3)], 2))
     assert by_offset(clickhouse)[2:] == ["conflict", "accepted", "quarantined", "duplicate"]
+
+
+@pytest.mark.parametrize(("value", "outcome"), [(None, "duplicate"), (9.0, "conflict")])
+def test_partitions_added_after_a_death_before_the_ledger(
+    clickhouse: ClickHouse, value: float | None, outcome: str
+) -> None:
+    """A later row of the read overtakes the redelivery in the new partition, and is not the first."""
+    name = next(f"D{n}" for n in range(9) if partition_of(read_key(ORG, f"D{n}"), 2) == 1)
+    more = {} if value is None else {"value": value}
+    worlds = [World(clickhouse, "reads", partitions) for partitions in (1, 2)]
+    for world in worlds:
+        register(world.registry, "devices", {"id": f"dev_{name}", "external_id": name})
+    one, two = worlds
+    one.restore()
+    one.store.after = 1
+    with pytest.raises(Died):
+        one.turn(one.batch([read(name, 1)]))
+    two.restore()
+    two.turn(two.batch([read(name, 1, **more)], partition=1))
+    two.turn(two.batch([read(name, 1)]))
+    two.turn(two.received(two.published.sent[-1], 1))
+    found = clickhouse.rows("SELECT partition, outcome FROM ledger ORDER BY partition")
+    assert found == [(0, "accepted"), (1, outcome)]
+    assert clickhouse.value("SELECT count() FROM reads") == 1

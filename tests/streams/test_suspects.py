@@ -57,6 +57,9 @@ class Line:
     async def settled(self) -> None:
         """Nothing is in hand any more."""
 
+    async def quiet(self) -> None:
+        """Nothing is in hand any more."""
+
 
 class Revoked:
     """A lease that ends once a row was taken in hand."""
@@ -126,3 +129,23 @@ def test_only_what_nobody_survived_is_taken_apart(clickhouse: ClickHouse) -> Non
     suspects.begin(batch, Always())
     kinds = [piece.kind for piece in suspects.pieces(batch, Always())]
     assert kinds == ["chunk", *["row"] * CHUNK_ROWS, "chunk"]
+
+
+def test_a_batch_that_the_brake_holds_kills_nobody(clickhouse: ClickHouse) -> None:
+    """Workers that are stopped while their topic is stopped do not make its next batch a suspect."""
+    clients = clickhouse_client.factory(clickhouse.url, database=clickhouse.database)
+    store = Store(clients, Writer(clients, clickhouse.database), "payments")
+    batch = batch_of([record(0, b"{}", [])], "payments", 0)
+
+    def begun(held: bool) -> bool:
+        """A start that ends with the batch in hand; whether it is taken in pieces."""
+        suspects = Suspects(store, "payments", 0, "w")
+        suspects.restore(clients(), 0, 0)
+        careful = suspects.begin(batch, Always())
+        if held:
+            suspects.harmless([batch], Always())
+            suspects.harmless([batch], Always())  # a turn may be decided again
+        return careful
+
+    assert not any(begun(held=True) for _ in range(3 * DEATHS))
+    assert [begun(held=False) for _ in range(DEATHS + 1)] == [False] * DEATHS + [True]

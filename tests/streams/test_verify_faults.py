@@ -9,6 +9,7 @@ from streams.verify.findings import Kind
 from sunledger.embedded.stack import Endpoints
 from tests.conftest import ClickHouse
 from tests.streams.verify_world import VerifyWorld
+from tests.support.workers import wait_until
 
 OUTCOMES = ("accepted", "duplicate", "quarantined", "conflict", "accepted")
 
@@ -81,7 +82,16 @@ def test_a_commit_moved_ahead(world: VerifyWorld) -> None:
     assert world.faults() == {}
 
 
+def judged_anew(world: VerifyWorld, offset: int, outcome: str, **changes: int) -> None:
+    """Give a row of partition 0 another ledger row."""
+    world.delete("ledger_rows", f"position = {position(0, 0, offset)}")
+    world.ledger(offset, outcome, **changes)
+
+
 Act = Callable[[VerifyWorld], object]
+KEY_OF_9 = {
+    "home": 0, "identity": 5, "content_hash": 16, "position": position(0, 0, 9), "outcome": "accepted"
+}  # fmt: skip
 ROWS: list[tuple[str, Act, Kind, int, Act]] = [
     (
         "a received row without an outcome",
@@ -105,7 +115,10 @@ ROWS: list[tuple[str, Act, Kind, int, Act]] = [
         )[0],
         Kind.NO_VERSION,
         8,
-        lambda w: w.version(8, "conflict"),
+        lambda w: (
+            w.delete("payment_versions", f"position = {position(0, 0, 8)}"),
+            w.version(8, "conflict"),
+        )[0],
     ),
     (
         "a quarantined row without its quarantine row",
@@ -140,6 +153,44 @@ ROWS: list[tuple[str, Act, Kind, int, Act]] = [
             w.clickhouse.client.command("SYSTEM START MERGES ledger_rows"),
             w.clickhouse.client.command("OPTIMIZE TABLE ledger_rows FINAL"),
         )[0],
+    ),
+    (
+        "a duplicate of a payment that is nowhere",
+        lambda w: judged_anew(w, 6, "duplicate", identity=999),
+        Kind.DUPLICATE_OF_NOTHING,
+        6,
+        lambda w: judged_anew(w, 6, "duplicate"),
+    ),
+    (
+        "a payment that was accepted twice",
+        lambda w: (
+            w.delete("payment_versions", f"position = {position(0, 0, 9)}"),
+            w.version(9, "accepted", identity=5),
+            judged_anew(w, 9, "accepted", identity=5),
+        )[0],
+        Kind.ACCEPTED_TWICE,
+        5,
+        lambda w: (w.decide(5, 12, 16), w.insert("payment_keys", KEY_OF_9))[0],
+    ),
+    (
+        "a version with another outcome than the ledger tells",
+        lambda w: (
+            w.delete("payment_versions", f"position = {position(0, 0, 8)}"),
+            w.version(8, "accepted"),
+        )[0],
+        Kind.OTHER_OUTCOME,
+        8,
+        lambda w: (
+            w.delete("payment_versions", f"position = {position(0, 0, 8)}"),
+            w.version(8, "conflict"),
+        )[0],
+    ),
+    (
+        "a payment whose key is gone",
+        lambda w: w.delete("payment_keys", f"position = {position(0, 0, 5)}"),
+        Kind.NO_KEY,
+        5,
+        lambda w: w.key(5, "accepted"),
     ),
     (
         "rows beyond the end of the log",
@@ -177,13 +228,25 @@ def test_a_fault_in_the_tables_is_reported_until_it_is_mended(
     """Found by the next full pass, named with its first offset, and gone when the tables agree again."""
     assert world.faults() == {}
     break_it(world)
+    wait_until(lambda: kind in world.faults(1), 60, what)
     found = world.faults()
-    assert kind in found, what
     assert found[kind].first == first
     assert str(kind) in (world.verifier.why_not_ready() or "")
     mend(world)
     assert world.faults() == {}
     assert world.verifier.why_not_ready() is None
+
+
+def test_partitions_that_are_added_are_compared_at_once(world: VerifyWorld) -> None:
+    """The next pass asks the broker about them, whatever its client knew before."""
+    assert world.faults() == {}
+    number = world.add_partition()
+    wait_until(world.verifier.run_pass, 60, "a pass over the new partition")
+    world.send(2, number)
+    world.batch(0, ("duplicate", None), number)
+    found = world.faults()
+    assert set(found) == {Kind.NO_OUTCOME}
+    assert (found[Kind.NO_OUTCOME].partition, found[Kind.NO_OUTCOME].first) == (world.where(number), 1)
 
 
 def test_what_is_new_is_compared_at_once(world: VerifyWorld) -> None:

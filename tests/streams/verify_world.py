@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from producers.publisher import Publisher, Record
 from schemas.identity import position
@@ -32,6 +32,7 @@ class VerifyWorld:
         self._clients = clickhouse_client.factory(clickhouse.url, database=clickhouse.database)
         self.writer = Writer(self._clients, clickhouse.database)
         self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+        self._kafka = kafka
         self._publisher = Publisher(kafka)
         self._group = f"{prefix}{GROUP}"
         self._config = {"kafka": kafka, "topic_prefix": prefix, "group": self._group, "full_interval_s": 0.0}
@@ -69,6 +70,15 @@ class VerifyWorld:
         )
         self._admin.alter_consumer_group_offsets([asked])[self._group].result(20)
 
+    def add_partition(self) -> int:
+        """Add a partition to the payments topic; returns its number."""
+        described = self._admin.describe_topics(TopicCollection([self.topic]))[self.topic].result(20)
+        count = len(described.partitions)
+        self._admin.create_partitions([NewPartitions(self.topic, count + 1)])[self.topic].result(20)
+        self._publisher.close()
+        self._publisher = Publisher(self._kafka)  # the old one would not know of it for minutes
+        return count
+
     def delete_records(self, before: int, partition: int = 0) -> None:
         """Let the broker forget what lies before an offset, as retention does."""
         at = TopicPartition(self.topic, partition, before)
@@ -89,9 +99,10 @@ class VerifyWorld:
         self.range(first, first + len(given), partition, **changes)
 
     def row(self, offset: int, outcome: str, partition: int = 0) -> None:
-        """A received row with its facts."""
+        """A received row with its facts; a duplicate is one of the first row of partition 0."""
         if outcome in ("accepted", "conflict"):
             self.version(offset, outcome, partition)
+            self.key(offset, outcome, partition)
         if outcome == "quarantined":
             self.quarantined(offset, partition)
         self.ledger(offset, outcome, partition)
@@ -109,11 +120,13 @@ class VerifyWorld:
 
     def ledger(self, offset: int, outcome: str, partition: int = 0, **changes: Any) -> None:
         """A ledger row."""
+        known = {"identity": 0, "content_hash": 7} if outcome == "duplicate" else {}
         self.insert(
             "ledger_rows",
             {
-                **self._lineage(offset, partition), "record_type": "payment", "record_id": f"P{offset}",
-                "outcome": outcome, "reasons": [], "matched_connection_id": "", **changes,
+                **self._lineage(offset, partition), **known, "record_type": "payment",
+                "record_id": f"P{offset}", "outcome": outcome, "reasons": [],
+                "matched_connection_id": "", **changes,
             },
         )  # fmt: skip
 
@@ -127,6 +140,23 @@ class VerifyWorld:
             "timestamp": NOW_MS, "payment_amount": 10, "custom": [], "supplied": [], **changes,
         }  # fmt: skip
         self.insert("payment_versions", row)
+
+    def decide(self, identity: int, *known: int) -> None:
+        """A decision about a payment, that keeps the first of the contents that are known."""
+        self.insert(
+            "decisions",
+            {
+                "decision_id": "dec_1", "organization_id": "org_a", "record_type": "payment",
+                "identity": identity, "decision": "keep_first", "selected": known[:1], "known": known,
+                "decided_by": "usr_1", "rule": "", "decided_at": NOW_MS,
+            },
+        )  # fmt: skip
+
+    def key(self, offset: int, outcome: str, partition: int = 0) -> None:
+        """A key of a payment."""
+        names = ("identity", "content_hash", "position")
+        row = {name: self._lineage(offset, partition)[name] for name in names}
+        self.insert("payment_keys", {**row, "outcome": outcome, "home": 0})
 
     def quarantined(self, offset: int, partition: int = 0) -> None:
         """A quarantine row."""
@@ -143,8 +173,9 @@ class VerifyWorld:
 
     def delete(self, table: str, condition: str) -> None:
         """Take rows away, and wait until they are."""
+        mine = "" if table == "payment_keys" else f"topic = '{self.topic}' AND "
         self.clickhouse.client.command(
-            f"ALTER TABLE {table} DELETE WHERE topic = '{self.topic}' AND {condition}",
+            f"ALTER TABLE {table} DELETE WHERE {mine}{condition}",
             settings={"mutations_sync": 1},
         )
 

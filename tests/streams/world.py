@@ -138,12 +138,13 @@ class World:
             self.prepare = PrepareReads(reader, resolver)
             self.decide = DecideReads(self.store, ends, self.history, Quarantine(sealer, kind, "read"), kind)
             load, memory = load_reads(ends), lambda new: remember_reads(ends, new)
+        suspects = Suspects(self.store, kind, epoch, "w")
         self._settle: Settle[Any] = Settle(
             kind, kind[:-1], epoch, "w", self.decide, memory, self.store,
             Outlet(self.published, "", SIGNER), Brake(kind, BrakeLimits(), self.registry), lambda: partitions,
             lambda turn: lease or Always(),  # type: ignore[arg-type]
+            suspects,
         )  # fmt: skip
-        suspects = Suspects(self.store, kind, epoch, "w")
         self._restorer = Restorer(self.store, self.history, load, kind, epoch, lambda: partitions, suspects)
 
     def restore(

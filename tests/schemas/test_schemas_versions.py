@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from schemas.conflicts import DEFAULT_RULE
-from sinks.rulings import LatestDecision
-from streams.versions import Identity, Version
+from schemas.conflicts import DEFAULT_RULE, LatestDecision
+from schemas.versions import Identity, Version
 
 
 def fields(**changes: Any) -> dict[str, Any]:

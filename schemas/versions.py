@@ -1,18 +1,36 @@
-"""Versions of one identity: is this content known, another spelling of a known one, or a conflict?"""
+"""Versions of one identity: is this content known, another spelling of a known one, or a conflict?
 
-from collections.abc import Mapping, Sequence
+The worker decides so about what it stores, the dry run about what it only looks at.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from schemas.conflicts import apply_conflict_rule
+from schemas.conflicts import LatestDecision, apply_conflict_rule
 from schemas.content import differences
 from schemas.identity import netstrings
-from sinks.rulings import LatestDecision
+from schemas.outcomes import Outcome
+
+
+class Sight(Enum):
+    """What a row is to its identity, and the outcome that goes with it."""
+
+    FIRST = ("first", Outcome.ACCEPTED)
+    KNOWN = ("known", Outcome.DUPLICATE)
+    SPELLING = ("spelling", Outcome.DUPLICATE)
+    FURTHER = ("further", Outcome.CONFLICT)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Outcome of such a row."""
+        return self.value[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One stored, or just judged, content of an identity, in the order of positions.
+    """One stored, or just judged, content of an identity, in the order of their storage.
 
     `fields` holds the columns of `payment_versions`; None when nobody had to look.
     """
@@ -71,6 +89,21 @@ class Identity:
         """Whether nothing that both sides supplied differs from some version."""
         return any(not differences(_fields(version), fields) for version in self.versions)
 
+    def sight(self, content: int, fields: Callable[[], Mapping[str, Any]]) -> Sight:
+        """What a row of this content is to the identity; `fields` gives its columns, where they matter."""
+        if self.knows(content):
+            return Sight.KNOWN
+        if not self.versions:
+            return Sight.FIRST
+        return Sight.SPELLING if self.same_as_known(fields()) else Sight.FURTHER
+
+    def learn(self, sight: Sight, version: Version) -> None:
+        """Know a row's content from now on."""
+        if sight is Sight.SPELLING:
+            self.aliases.add(version.content)
+        elif sight is not Sight.KNOWN:
+            self.versions.append(version)
+
     @property
     def in_force(self) -> list[int]:
         """Contents that count now, as the views say: the first version's, until a decision selects others."""
@@ -112,6 +145,21 @@ class Identity:
                 kept = [other for other in self.in_force if other != version.content]
                 return Ruling(decision, [*kept, content], known, "take_new_if_only")
         return None
+
+
+def stored_identity(
+    stored: Iterable[Mapping[str, Any]], judged: Iterable[int], decision: LatestDecision | None
+) -> Identity:
+    """An identity as the store holds it.
+
+    Args:
+        stored: rows of `payment_versions`, the accepted one first, then in the order of their storage.
+        judged: every content that the key table has; those that are no version are other spellings.
+        decision: the latest one.
+    """
+    versions = [Version(fields["content_hash"], fields["position"], fields) for fields in stored]
+    spellings = set(judged) - {version.content for version in versions}
+    return Identity(versions, spellings, decision)
 
 
 def _fields(version: Version) -> Mapping[str, Any]:

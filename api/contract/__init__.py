@@ -1,0 +1,1 @@
+"""The contract of the topics, for integrators: JSON Schema and AsyncAPI."""

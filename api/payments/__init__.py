@@ -1,0 +1,1 @@
+"""Payments by JSON: one request of many rows, with an organisation's token."""

@@ -1,0 +1,1 @@
+"""Templates of payments files to download."""

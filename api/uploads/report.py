@@ -1,0 +1,124 @@
+"""The error report of an upload: the rows that are refused now as they were sent, a line for each fault."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from api.audit import service as audit
+from api.audit.service import Actor, Deed
+from api.deps import Running
+from api.quarantine.errors import SealUnopenable
+from api.quarantine.originals import Opener, Original
+from api.tables import Upload
+from api.uploads import repository
+from api.uploads.repository import source_ref
+from schemas.csv_cells import harmless
+from schemas.faults import SENTENCES
+from schemas.fields import CUSTOM
+from schemas.outcomes import Code
+from schemas.personal import Pseudonymizer, Sealer
+from sinks.quarantine import RefusedRow, sealed_rows
+from sinks.refused_lines import RefusedLine, refused_lines
+
+PAGE: Final = 1000
+"""Rows that are asked for, and opened, at once."""
+ADDED: Final = ("line", "field", "reason", "detail", "raw")
+"""Columns behind those of the file; `raw` is the text of a row that the reader could not take apart."""
+_MORE: Final[Mapping[Code, str]] = {
+    Code.UNKNOWN_ORGANIZATION: "the organisation is not known yet; the row is replayed when it is",
+    Code.UNKNOWN_DATASET: "the dataset is not known yet; the row is replayed when it is",
+    Code.STORE_REFUSED: "the store refused the row",
+    Code.KILLED_WORKER: "the row ended the process that judged it",
+}
+_CLOSED: Final = "the original cannot be opened: it was sealed under another secret"
+
+
+def csv_parts(app: Running, actor: Actor, upload_id: str) -> Iterator[str]:
+    """The file in parts. The audit's entry is committed before anything is opened, and the first part is
+    asked for at once, so that a store that is away is a 503. Blocks.
+
+    Raises:
+        NotFound: there is no such upload.
+        StoreAway: ClickHouse does not answer.
+    """
+    with app.db.write() as session:
+        upload = repository.get(session, upload_id)
+        deed = Deed("upload.originals_opened", "upload", upload.id, upload.organization_id)
+        audit.record(session, actor, [deed])
+    return _parts(app, upload, _page(app, upload, 0))
+
+
+def _parts(app: Running, upload: Upload, page: Sequence[RefusedLine]) -> Iterator[str]:
+    settings = app.parts.settings
+    opener = Opener(
+        Sealer(settings.seal_secret), Pseudonymizer(settings.pseudonym_secret, settings.pseudonym_profile)
+    )
+    yield _lines([[*upload.columns, *ADDED]])
+    if upload.error:
+        yield _lines([[*[""] * len(upload.columns), "1", "", upload.error, upload.detail or "", ""]])
+    while page:
+        sealed = _sealed(app, page)
+        made = [_reported(opener, upload.columns, line, sealed.get(line[1:])) for line in page]
+        yield _lines([row for rows in made for row in rows])
+        if len(page) < PAGE:
+            return
+        page = _page(app, upload, page[-1].line)
+
+
+def _page(app: Running, upload: Upload, after: int) -> list[RefusedLine]:
+    owner, dataset = upload.organization_id, upload.dataset_id
+    return app.store.ask(refused_lines, owner, dataset, source_ref(upload), after, PAGE)
+
+
+def _sealed(app: Running, page: Sequence[RefusedLine]) -> dict[tuple[str, int], RefusedRow]:
+    """The sealed originals of a page, by topic and position."""
+    found: dict[tuple[str, int], RefusedRow] = {}
+    for topic in {line.topic for line in page}:
+        positions = [line.position for line in page if line.topic == topic]
+        rows = app.store.ask(sealed_rows, topic, positions)
+        found |= {(topic, row.position): row for row in rows}
+    return found
+
+
+def _reported(
+    opener: Opener, columns: Sequence[str], line: RefusedLine, row: RefusedRow | None
+) -> list[list[str]]:
+    """One row of the report for each fault of a row."""
+    original = _opened(opener, row)
+    cells, raw = _cells(original) if original else ({}, "")
+    shown = [cells.get(column, "") for column in columns]
+    reasons = row.reasons if row else [""]
+    return [
+        [*shown, str(line.line), field, code, _detail(code) if original else _CLOSED, raw]
+        for code, _, field in (reason.partition(":") for reason in reasons)
+    ]
+
+
+def _opened(opener: Opener, row: RefusedRow | None) -> Original | None:
+    """The original; None when it cannot be opened, which is told in the row's place."""
+    try:
+        return opener.open(row) if row else None
+    except SealUnopenable:
+        return None
+
+
+def _cells(original: Original) -> tuple[dict[str, str], str]:
+    """Cells by column, and the raw text of a row that has none."""
+    if original.cells is None:
+        return {}, original.text.decode(errors="replace")
+    cells = {**original.cells}
+    custom = cells.pop(CUSTOM, None)
+    every = {**(custom if isinstance(custom, dict) else {}), **cells, **original.kept}
+    return {name: str(value) for name, value in every.items()}, ""
+
+
+def _detail(code: str) -> str:
+    known = Code(code) if code in set(Code) else None
+    return (SENTENCES.get(known) or _MORE.get(known) or "") if known else ""
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([[harmless(cell) for cell in row] for row in rows])
+    return text.getvalue()

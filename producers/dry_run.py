@@ -1,0 +1,208 @@
+"""The dry run: the verdict on every row of a file, with the code that judges what is sent, and nothing sent.
+
+Memory does not grow with the file: errors are counted, handed on as they are found, and the first ones kept.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from producers.dry_judge import Finding, Judge
+from producers.dry_rows import LineError, Terms, Validation, ValidRows
+from producers.errors import FileRefused
+from producers.table_rows import Row, TableRow
+from schemas.fields import CUSTOM, FILE_NAME, NAMES
+from schemas.outcomes import Outcome
+from schemas.personal import Pseudonymizer
+from schemas.unknown_columns import looks_personal
+from schemas.versions import Sight
+
+AS_SENT: Final = "_AS_SENT"
+"""Ends the unknown column under which the reader keeps a number's text with its decimal comma."""
+NAMED: Final = 20
+"""Most names of a warning."""
+KEPT: Final = 1000
+"""How many errors, duplicates and conflicts a report lists; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about a file as a whole, with nothing of what is in it."""
+
+    code: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What would become of a file. Nothing in it is a value of a row.
+
+    Attributes:
+        file: name of the file, as the caller knows it.
+        rows: rows received: ok + bad, and the sum of the outcomes.
+        bad: rows that would be quarantined.
+        file_error: the file cannot be read as a whole; no row would be received.
+        errors: the first faults of rows; `faults` is how many there are.
+        reasons: how many rows have each fault, as `code` or `code:FIELD`.
+        outcomes: what would become of the rows if nothing was stored before.
+        duplicates, conflicts: the first rows of these outcomes.
+        unknown: names of columns that are no field of payments and have values.
+    """
+
+    file: str
+    profile: str
+    rows: int = 0
+    bad: int = 0
+    file_error: Remark | None = None
+    errors: list[LineError] = field(default_factory=list)
+    faults: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    duplicates: list[Finding] = field(default_factory=list)
+    conflicts: list[Finding] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+    warnings: list[Remark] = field(default_factory=list)
+
+    @property
+    def ok(self) -> int:
+        """Rows that pass the validation: accepted, duplicates and conflicts."""
+        return self.rows - self.bad
+
+    def to_json(self) -> dict[str, Any]:
+        """The report in plain values (issue "Every way payments come in", point 7)."""
+        error = self.file_error
+        return {
+            "file": self.file,
+            "profile": self.profile,
+            "rows": self.rows,
+            "ok": self.ok,
+            "bad": self.bad,
+            "file_error": asdict(error) if error else None,
+            "errors": [error.to_json() for error in self.errors],
+            "errors_total": self.faults,
+            "reasons": dict(sorted(self.reasons.items())),
+            "outcomes": outcomes_json(self.outcomes),
+            "duplicates": [duplicate_json(found) for found in self.duplicates],
+            "conflicts": [conflict_json(found) for found in self.conflicts],
+            "warnings": [asdict(remark) for remark in (*self.warnings, *column_warnings(self.unknown))],
+        }
+
+
+def outcomes_json(outcomes: Counter[Outcome]) -> dict[str, int]:
+    """All four outcomes with their counts."""
+    return {outcome.value: outcomes[outcome] for outcome in Outcome}
+
+
+def duplicate_json(found: Finding) -> dict[str, Any]:
+    """A duplicate: its line, and that of what it repeats."""
+    return {"line": found.line, "first_line": found.first_line}
+
+
+def conflict_json(found: Finding) -> dict[str, Any]:
+    """A conflict: its line, that of the first version, the fields that differ, the rule's decision."""
+    return {
+        "line": found.line,
+        "first_line": found.first_line,
+        "fields": list(found.differing),
+        "decision": found.decision,
+    }
+
+
+class DryRun:
+    """Takes the rows of one file in batches and keeps their verdicts in `report`. Close it at the end."""
+
+    def __init__(
+        self,
+        file: str,
+        terms: Terms,
+        pseudonymizer: Pseudonymizer,
+        *,
+        kept: int = KEPT,
+        on_error: Callable[[LineError], None] = lambda error: None,
+    ) -> None:
+        """`on_error` gets every fault as it is found; the report lists the first `kept` of them."""
+        self.report = Report(file, terms.context.profile)
+        self._kept = kept
+        self._on_error = on_error
+        self._validation = Validation(terms, pseudonymizer)
+        self._judge = Judge(terms.conflict_rule)
+
+    def __enter__(self) -> "DryRun":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._judge.close()
+
+    def feed(self, rows: Sequence[Row]) -> ValidRows:
+        """Judge a batch, rows in the order of the file; returns the good ones."""
+        for row in rows:
+            if isinstance(row, TableRow) and CUSTOM in row.cells:
+                self.report.unknown.update(row.cells[CUSTOM])
+        valid, errors = self._validation(rows)
+        for faults in errors:
+            self._refused(faults)
+        findings = self._judge.judge(valid)
+        self.report.rows += len(rows)
+        tally(self.report.outcomes, len(valid), findings)
+        for found in findings:
+            listed = self.report.conflicts if found.sight is Sight.FURTHER else self.report.duplicates
+            if len(listed) < self._kept:
+                listed.append(found)
+        return valid
+
+    def read(self, batches: Iterable[Sequence[Row]]) -> Report:
+        """Judge a whole file; a file-level error, raised while its rows are read, is told in the report."""
+        try:
+            for rows in batches:
+                self.feed(rows)
+        except FileRefused as refusal:
+            self.refuse(refusal)
+        return self.report
+
+    def refuse(self, refusal: FileRefused) -> None:
+        """Note that the file as a whole is refused."""
+        self.report.file_error = Remark(refusal.code.value, refusal.detail)
+
+    def _refused(self, faults: Sequence[LineError]) -> None:
+        report = self.report
+        report.bad += 1
+        report.outcomes[Outcome.QUARANTINED] += 1
+        report.faults += len(faults)
+        report.reasons.update({fault.reason for fault in faults})
+        report.errors += faults[: max(0, self._kept - len(report.errors))]
+        for fault in faults:
+            self._on_error(fault)
+
+
+def tally(outcomes: Counter[Outcome], rows: int, findings: Sequence[Finding]) -> None:
+    """Count the outcomes of good rows, of which these are not the first of their identity."""
+    outcomes[Outcome.ACCEPTED] += rows - len(findings)
+    outcomes.update(found.sight.outcome for found in findings)
+
+
+def column_warnings(unknown: Iterable[str]) -> list[Remark]:
+    """What is odd about the columns. A name that looks like somebody's data is not repeated."""
+    names = {name for name in unknown if name.removesuffix(AS_SENT) not in NAMES}
+    warned = []
+    if names:
+        shown = [repr(name) for name in sorted(names) if not looks_personal(name)][:NAMED]
+        shown += [f"{len(names) - len(shown)} more"] if len(shown) < len(names) else []
+        text = "columns that are no fields of a payment are kept beside them, as they are"
+        warned.append(Remark("unknown_columns", f"{text}: {', '.join(shown)}"))
+    if len(names) < len(set(unknown)):
+        warned.append(
+            Remark("decimal_comma", "numbers are written with decimal commas; they are read as such")
+        )
+    return warned
+
+
+def name_warnings(name: str, profile: str) -> list[Remark]:
+    """A name that a bucket, or an upload without the dataset's leave, would refuse; a sheet has none."""
+    workbook = FILE_NAME.removesuffix(".csv") + ".xlsx"
+    allowed = {"s3": {FILE_NAME}, "upload": {FILE_NAME, workbook}}.get(profile, {name})
+    if name in allowed:
+        return []
+    return [
+        Remark("wrong_name", f"the file must be named exactly {' or '.join(sorted(allowed))} when it is sent")
+    ]

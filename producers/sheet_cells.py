@@ -1,0 +1,84 @@
+"""Values of a spreadsheet's cells to the texts that a CSV file would have: exact, or not at all.
+
+A spreadsheet keeps a number in 64 bits, of which 15 decimal digits are sure. What they no longer hold is
+not made up: a telephone number keeps a form that validation refuses, an id with more digits is a fault.
+"""
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from schemas.decimals import FRACTION_DIGITS
+from schemas.fields import Kind
+
+_UNSURE: Final = 10**15
+"""First whole number with more than 15 digits."""
+_BEGIN: Final = datetime(1899, 12, 30)
+_DAY_MS: Final = 86_400_000
+_FIRST_DAY: Final = (date(1970, 1, 1) - _BEGIN.date()).days
+_END_DAY: Final = (date(2300, 1, 1) - _BEGIN.date()).days
+_ERRORS: Final = frozenset(
+    ("#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!", "#SPILL!", "#CALC!")
+)
+_UNFINISHED: Final = "Loading..."
+"""What a cell shows whose formula waits for another sheet or for the network."""
+
+
+def is_error(value: Any) -> bool:
+    """Whether a cell's formula ended in an error, or has not ended."""
+    return isinstance(value, str) and (value in _ERRORS or value == _UNFINISHED)
+
+
+def has_lost_digits(value: Any, kind: Kind | None) -> bool:
+    """Whether an id became a number of more digits than a spreadsheet keeps: several ids look the same."""
+    return kind == "id" and _is_number(value) and abs(value) >= _UNSURE
+
+
+def cell_text(value: Any, kind: Kind | None) -> str:
+    """The text of a cell in a column of this kind (None: no payment field).
+
+    Texts are as they are, TRUE and FALSE as a spreadsheet writes them, numbers by `number_text`; in a
+    timestamp's column a number of days is that moment, without a zone, which validation reads as UTC.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if not _is_number(value):
+        return str(value).upper()
+    if kind == "timestamp":
+        return moment_text(value)
+    if kind == "phone" and (abs(value) >= _UNSURE or value != int(value)):
+        return format(Decimal(repr(value)), "E")
+    return number_text(value)
+
+
+def number_text(value: int | float) -> str:
+    """A number without an exponent, whole ones without a point.
+
+    A fraction longer than an amount may have (9 digits) is the noise of a calculation: 15 digits are kept,
+    as spreadsheets show it, so that `=100*1.075` is 107.5.
+    """
+    if value == int(value):
+        return str(int(Decimal(repr(value))))
+    exact = Decimal(repr(value))
+    exponent = exact.as_tuple().exponent
+    if isinstance(exponent, int) and -exponent > FRACTION_DIGITS:
+        exact = Decimal(format(value, ".15g"))
+    return format(exact, "f")
+
+
+def moment_text(days: int | float) -> str:
+    """The moment that many days after 1899-12-30, in ISO 8601 to the millisecond, without a zone.
+
+    A number that is no day between 1970 and 2299 is no moment (a year, a time of day, seconds since 1970):
+    it stays a number, which validation refuses.
+    """
+    if not _FIRST_DAY <= days < _END_DAY:
+        return number_text(days)
+    moment = _BEGIN + timedelta(milliseconds=round(days * _DAY_MS))
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

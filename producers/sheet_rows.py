@@ -1,0 +1,152 @@
+"""Records of a range of a spreadsheet, for the reader of tables: the same header rules, the same rows.
+
+Lines are the sheet's own row numbers. Above the header there may be titles; below it a row may be shorter
+than the header, because empty cells at its end are not sent, and empty rows are none.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from producers.errors import FileRefused
+from producers.header import FOLDED_NAMES, fold
+from producers.sheet_cells import cell_text, has_lost_digits, is_error
+from producers.sheets import Cells, Window
+from producers.table_rows import MAX_RAW_CHARS, Block, Row, UnreadableRow
+from producers.tabular import Table
+from schemas.cells import trim
+from schemas.fields import ALIASES, BY_NAME, Kind
+from schemas.outcomes import Code
+
+HEADER_WITHIN: Final = 20
+"""Among how many rows that are not empty the header is looked for."""
+
+Windows = Callable[[], Iterator[Window]]
+"""Reads the range from its beginning."""
+
+
+class SheetRecords:
+    """Records of a range, see `producers.tabular.Records`.
+
+    The header is the row with the most names of fields among the first ones, the upper one of equals.
+
+    Raises:
+        FileRefused: the range is empty, or none of its first rows is a header.
+
+    Attributes:
+        header: texts of the header's cells.
+        header_row: its row number.
+    """
+
+    def __init__(self, windows: Iterator[Window]) -> None:
+        self._rows = _numbered(windows)
+        first = list(islice(self._rows, HEADER_WITHIN))
+        if not first:
+            raise FileRefused(Code.EMPTY_FILE, "the range is empty: expected a row with column names")
+        headers = [[cell_text(cell, None) for cell in cells] for _, cells in first]
+        known = [_known_names(texts) for texts in headers]
+        at = known.index(max(known))
+        if not known[at]:
+            raise FileRefused(
+                Code.BAD_HEADER,
+                f"none of the first {len(first)} rows that are not empty has a column name such as ID,"
+                " TIMESTAMP or PAYMENT_AMOUNT",
+            )
+        self.header = headers[at]
+        self.header_row = first[at][0]
+        self._first = first[at + 1 :]
+        self._kinds = [_kind(name) for name in self.header]
+
+    def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
+        """Rows of `width` cells and what could not be read, in order."""
+        lines: list[int] = []
+        block: list[list[str]] = []
+        for line, cells in self._below():
+            record = self._record(line, cells, width)
+            if isinstance(record, list):
+                lines.append(line)
+                block.append(record)
+            if block and (len(block) == _BLOCK_ROWS or not isinstance(record, list)):
+                yield Block(lines, block)
+                lines, block = [], []
+            if not isinstance(record, list):
+                yield record
+        if block:
+            yield Block(lines, block)
+
+    def _below(self) -> Iterator[tuple[int, Cells]]:
+        yield from self._first
+        yield from self._rows
+
+    def _record(self, line: int, cells: Cells, width: int) -> list[str] | UnreadableRow:
+        """The texts of a row, or why it has none."""
+        kinds = self._kinds[:width]
+        detail = _fault(cells, kinds)
+        texts = [cell_text(cell, kind) for cell, kind in zip(cells, kinds, strict=False)]
+        if detail is None:
+            return texts + [""] * (width - len(texts))
+        texts += [cell_text(cell, None) for cell in cells[width:]]
+        return UnreadableRow(line, "\t".join(texts)[:MAX_RAW_CHARS], Code.UNREADABLE_ROW, detail)
+
+
+_BLOCK_ROWS: Final = 1000
+
+
+def open_sheet(windows: Windows, again: Windows, profile: str) -> Table:
+    """The table of a range; `again` reads it a second time, if commas have to be looked at.
+
+    Raises:
+        FileRefused: no usable header; the text names its row.
+        KeyError: there is no such profile.
+    """
+    records = SheetRecords(windows())
+    readings = iter((records,))
+    try:
+        # A sheet is no stream of bytes: what the table opens is empty, its records come from the API.
+        return Table(
+            io.BytesIO(),
+            profile,
+            io.BytesIO,
+            lambda _: next(readings, None) or SheetRecords(again()),
+        )
+    except FileRefused as refusal:
+        raise FileRefused(refusal.code, f"row {records.header_row}: {refusal.detail}") from None
+
+
+def _numbered(windows: Iterator[Window]) -> Iterator[tuple[int, Cells]]:
+    """Rows that are not empty, with their numbers."""
+    for first, rows in windows:
+        for line, cells in enumerate(rows, first):
+            if not all(map(_is_empty, cells)):
+                yield line, cells
+
+
+def _is_empty(cell: Any) -> bool:
+    """Whether a cell shows nothing, or is a box that nobody ticked: columns of those reach to the end."""
+    return cell is None or cell is False or (isinstance(cell, str) and not trim(cell))
+
+
+def _known_names(texts: Sequence[str]) -> int:
+    return sum(fold(text) in FOLDED_NAMES for text in texts)
+
+
+def _kind(name: str) -> Kind | None:
+    field = BY_NAME.get(ALIASES.get(name, name))
+    return field.kind if field else None
+
+
+def _fault(cells: Cells, kinds: Sequence[Kind | None]) -> str | None:
+    """Why a row cannot be read; None when it can."""
+    for at, cell in enumerate(cells, 1):
+        if is_error(cell):
+            return f"column {at}: a formula ended in an error, or has not ended"
+        if at > len(kinds):
+            if not _is_empty(cell):
+                return f"column {at}: a cell beyond the header's {len(kinds)}"
+        elif has_lost_digits(cell, kinds[at - 1]):
+            return f"column {at}: a number of more than 15 digits where an id is expected"
+    return None
+
+
+__all__ = ["HEADER_WITHIN", "Row", "SheetRecords", "Windows", "open_sheet"]

@@ -1,0 +1,60 @@
+"""The lines of one file that are refused now, in order: where the record lies that speaks for each of them.
+
+Values always go as parameters. Everything here may raise the driver's exceptions.
+"""
+
+from typing import Final, NamedTuple
+
+from clickhouse_connect.driver.client import Client
+
+_LINES: Final = """
+SELECT line, speaker.1, speaker.2
+FROM
+(
+    SELECT
+        line,
+        if(countIf(replay_of IS NOT NULL) > 0,
+            argMinIf(outcome, (stored_at, position), replay_of IS NOT NULL),
+            argMin(outcome, position)) AS current,
+        if(countIf(replay_of IS NOT NULL) > 0,
+            argMinIf((topic, position), (stored_at, position), replay_of IS NOT NULL),
+            argMin((topic, position), position)) AS speaker
+    FROM ledger
+    WHERE organization_id = {organization:String} AND dataset_id = {dataset:String}
+        AND source_ref = {ref:String} AND line > {after:UInt32}
+        AND (topic, position) NOT IN (
+            SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
+            WHERE organization_id = {organization:String} AND replay_of IS NOT NULL)
+    GROUP BY line
+)
+WHERE current = 'quarantined'
+ORDER BY line
+LIMIT {limit:UInt32}
+"""
+"""Lines whose current outcome, as of `sinks.queries.outcome_counts`, is quarantined: the same rows that are
+counted there. A line that was delivered twice is one row, and the latest of its replays speaks for it."""
+
+
+class RefusedLine(NamedTuple):
+    """One line, and topic and position of the record that speaks for it."""
+
+    line: int
+    topic: str
+    position: int
+
+
+def refused_lines(
+    client: Client, organization_id: str, dataset_id: str, source_ref: str, after: int, limit: int
+) -> list[RefusedLine]:
+    """The refused lines behind line `after` of one file, at most `limit` of them."""
+    found = client.query(
+        _LINES,
+        parameters={
+            "organization": organization_id,
+            "dataset": dataset_id,
+            "ref": source_ref,
+            "after": after,
+            "limit": limit,
+        },
+    )
+    return [RefusedLine(*row) for row in found.result_rows]

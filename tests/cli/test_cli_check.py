@@ -1,0 +1,188 @@
+"""`sunledger check`: exit codes, the JSON, the story, and what it writes."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from sunledger.cli import app
+from tests.support.workers import payment
+
+NAME = "ELECTRICITY_PAYMENT.csv"
+
+
+def run(*arguments: object) -> Result:
+    """The command's end."""
+    return CliRunner().invoke(app, ["check", *map(str, arguments)])
+
+
+def write(folder: Path, *rows: dict[str, Any], name: str = NAME, delimiter: str = ",") -> Path:
+    """A file of these rows."""
+    path = folder / name
+    with path.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_a_good_file_passes(tmp_path: Path) -> None:
+    """Code 0, in words and as JSON with the promised keys."""
+    path = write(tmp_path, payment(1), payment(2))
+    told = run(path)
+    assert (told.exit_code, "2 rows: 2 pass, 0 do not" in told.stdout) == (0, True)
+    answer = run(path, "--json")
+    found = json.loads(answer.stdout)
+    assert answer.exit_code == 0
+    assert found.items() >= {
+        "file": NAME, "profile": "s3", "rows": 2, "ok": 2, "bad": 0, "file_error": None, "errors": []
+    }.items()  # fmt: skip
+    assert found["warnings"] == []
+
+
+def test_bad_rows_are_told_with_line_field_and_code(tmp_path: Path) -> None:
+    """Code 1; every error in the JSON and in the file, the first ones in the story; no value of a row."""
+    bad = payment(2, PAYMENT_AMOUNT="1,234", CUSTOMER_PHONE="2.34567E+11")
+    path = write(tmp_path, payment(1), bad, payment(1), payment(1, PAYMENT_AMOUNT="7"), name="[x] may.csv")
+    errors = tmp_path / "errors.csv"
+    answer = run(path, "--json", "--errors", errors)
+    found = json.loads(answer.stdout)
+    assert (answer.exit_code, found["rows"], found["ok"], found["bad"]) == (1, 4, 3, 1)
+    assert [(one["line"], one["field"], one["code"]) for one in found["errors"]] == [
+        (3, "PAYMENT_AMOUNT", "bad_decimal"), (3, "CUSTOMER_PHONE", "bad_phone")
+    ]  # fmt: skip
+    assert found["outcomes"] == {"accepted": 1, "duplicate": 1, "conflict": 1, "quarantined": 1}
+    assert found["duplicates"] == [{"line": 4, "first_line": 2}]
+    assert found["conflicts"] == [
+        {"line": 5, "first_line": 2, "fields": ["PAYMENT_AMOUNT"], "decision": None}
+    ]
+    assert [one["code"] for one in found["warnings"]] == ["wrong_name"]
+    assert json.loads(run(path, "--json", "--profile", "sheet").stdout)["warnings"] == []
+    with errors.open(newline="") as lines:
+        assert [row["code"] for row in csv.DictReader(lines)] == ["bad_decimal", "bad_phone"]
+    told = run(path)
+    assert told.exit_code == 1
+    for text in ("[x] may.csv", "4 rows: 3 pass, 1 do not", "bad_phone", "people do", "PAYMENT_AMOUNT"):
+        assert text in told.stdout
+    for text in ("Secret Name", "+23480", "2.34567E"):
+        assert text not in told.stdout + answer.stdout + errors.read_text()
+
+
+def test_more_errors_than_are_kept_are_all_in_the_json(tmp_path: Path) -> None:
+    """The report keeps the first thousand in memory; the JSON has every one."""
+    rows = [payment(number, PAYMENT_AMOUNT="x", TIMESTAMP="y") for number in range(700)]
+    found = json.loads(run(write(tmp_path, *rows), "--json").stdout)
+    assert (len(found["errors"]), found["errors_total"]) == (1400, 1400)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "empty_file"),
+        (b"a,b\n1,2\n", "bad_header"),
+        (b"PK\x03\x04x", "bad_encoding"),
+        (None, "cannot_open"),
+    ],
+)
+def test_a_file_that_cannot_be_read_ends_with_code_2(
+    tmp_path: Path, content: bytes | None, code: str
+) -> None:
+    """The reason is in the JSON, no row is counted, and the story says it too."""
+    path = tmp_path / NAME
+    if content is not None:
+        path.write_bytes(content)
+    answer = run(path, "--json")
+    found = json.loads(answer.stdout)
+    assert (answer.exit_code, found["rows"], found["errors"], found["file_error"]["code"]) == (2, 0, [], code)
+    told = run(path)
+    assert (told.exit_code, code in told.stdout) == (2, True)
+
+
+def test_the_profile_and_the_dataset_s_terms_can_be_given(tmp_path: Path) -> None:
+    """Uploads need less, and get the default currency; a programme may require more."""
+    path = write(tmp_path, payment(1, PAYMENT_CURRENCY=None, TRANSACTION_TYPE=None, CUSTOMER_PHONE=None))
+    assert run(path).exit_code == 2
+    assert run(path, "--profile", "upload").exit_code == 0
+    missing = run(path, "--profile", "upload", "--required", "STATUS", "--json")
+    assert [one["field"] for one in json.loads(missing.stdout)["errors"]] == ["STATUS"]
+    francs = write(tmp_path, payment(1, PAYMENT_CURRENCY="CFA"))
+    assert run(francs, "--profile", "upload").exit_code == 1
+    assert run(francs, "--profile", "upload", "--default-currency", "xof").exit_code == 0
+
+
+def test_the_corrected_copy_passes_where_the_file_did_not(tmp_path: Path) -> None:
+    """Headers, spaces, dates, case; the exit code stays that of the file, the report tells of both."""
+    odd = payment(1, TIMESTAMP="2026/05/16 14:16", PAYMENT_CURRENCY="ngn", METER_ID=" M1 ")
+    path = write(tmp_path, {"id" if name == "ID" else name: value for name, value in odd.items()})
+    copy = tmp_path / "corrected.csv"
+    answer = run(path, "--corrected", copy, "--json")
+    found = json.loads(answer.stdout)
+    assert (answer.exit_code, found["file_error"]["code"]) == (2, "bad_header")
+    corrected = found["corrected"]
+    assert (corrected["file"], corrected["rows"], corrected["ok"], corrected["left_out"]) == (
+        str(copy),
+        1,
+        1,
+        0,
+    )
+    assert corrected["changes"] == {
+        "headers": [{"column": 1, "found": "id", "now": "ID"}],
+        "cells": {
+            "METER_ID": {"spaces": 1}, "PAYMENT_CURRENCY": {"case": 1}, "TIMESTAMP": {"date form": 1}
+        },
+    }  # fmt: skip
+    assert copy.stat().st_mode & 0o077 == 0
+    assert run(copy).exit_code == 0
+    assert "1 of 1 rows pass" in run(path, "--corrected", copy).stdout
+
+
+def test_what_cannot_be_corrected_writes_nothing(tmp_path: Path) -> None:
+    """No half copy, no file over the one that is checked; the reason is told."""
+    path = write(tmp_path, {"a": "1", "b": "2"})
+    copy = tmp_path / "copy.csv"
+    answer = run(path, "--corrected", copy, "--json")
+    corrected = json.loads(answer.stdout)["corrected"]
+    assert (corrected["file"], corrected["file_error"]["code"]) == (None, "bad_header")
+    good = write(tmp_path, payment(1))
+    before = good.read_bytes()
+    for option in ("--corrected", "--errors"):
+        refused = run(good, option, good)
+        assert (refused.exit_code, "is the file that is checked" in refused.stderr) == (2, True)
+    away = run(good, "--corrected", tmp_path / "nowhere" / "copy.csv")
+    assert (away.exit_code, "cannot be written" in away.stderr) == (2, True)
+    assert good.read_bytes() == before
+    assert sorted(found.name for found in tmp_path.iterdir()) == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--required", "SATUS"], "'SATUS'"),
+        (["--default-currency", "francs"], "ISO 4217"),
+        (["--dataset", "D"], "--dataset needs --server"),
+        (["--server", "http://localhost:1"], "--server needs --dataset"),
+        (["--server", "http://localhost:1", "--dataset", "D", "--profile", "s3"], "takes uploads"),
+        (
+            ["--server", "http://localhost:1", "--dataset", "D", "--corrected", "x"],
+            "check the file here first",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
+    """Nothing that was asked for is ignored in silence."""
+    answer = run(write(tmp_path, payment(1)), *options)
+    assert (answer.exit_code, said in answer.stderr) == (2, True), answer.stderr
+
+
+def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment names the admin; without an answer the code is 2 and nothing is printed as a report."""
+    path = write(tmp_path, payment(1))
+    monkeypatch.setenv("SUNLEDGER_ADMIN_EMAIL", "admin@sunledger.test")
+    monkeypatch.setenv("SUNLEDGER_ADMIN_PASSWORD", "secret")
+    answer = run(path, "--server", "http://127.0.0.1:9", "--dataset", "D", "--json")
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "does not answer" in answer.stderr
