@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from inspect import getsource
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 DOCS: Final = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
@@ -94,14 +94,16 @@ def _form(field: FieldInfo) -> str:
     kind: Any = field.annotation
     if type(None) in get_args(kind):
         kind = next(part for part in get_args(kind) if part is not type(None))
-    if field.annotation is SecretStr:
-        is_key = any(part in field.metadata for part in get_args(Secret)[1:])
+    metadata = [*field.metadata, *getattr(kind, "__metadata__", ())]
+    kind = getattr(kind, "__origin__", kind) if get_origin(kind) is Annotated else kind
+    if kind is SecretStr:
+        is_key = any(part in metadata for part in get_args(Secret)[1:])
         return "secret, urlsafe base64 of at least 32 bytes" if is_key else "secret text"
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     bounds = {
         name: getattr(part, name)
-        for part in field.metadata
+        for part in metadata
         for name in ("ge", "gt", "le")
         if hasattr(part, name)
     }

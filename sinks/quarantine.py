@@ -31,9 +31,12 @@ _FILTERS: Final[dict[str, str]] = {
     "from_day": "received_at >= toDateTime64({from_day:Date32}, 3, 'UTC')",
     "to_day": "received_at < toDateTime64({to_day:Date32} + 1, 3, 'UTC')",
     "waits": "(missing_kind != '') = {waits:Bool}",
+    "stored_until_ms": "stored_at <= fromUnixTimestamp64Milli({stored_until_ms:Int64}, 'UTC')",
 }
 """Filter → condition. `reason` is a whole reason or its code alone; days are of `received_at` in UTC, both
-ends included; `waits` tells rows that replay themselves when what they name is registered."""
+ends included; `waits` tells rows that replay themselves when what they name is registered; `stored_until_ms`
+is a moment of the server's clock, milliseconds since 1970. Without `state` or `position`, records that another
+one of the same received row stands for are left out."""
 
 Place = tuple[str, int]
 """Topic and position: they name a received row."""
@@ -90,6 +93,11 @@ def count(client: Client, filters: Mapping[str, Any]) -> int:
     return int(rows[0][0])
 
 
+def server_ms(client: Client) -> int:
+    """The moment by the server's clock, which `stored_at` is of; milliseconds since 1970."""
+    return int(client.query("SELECT toUnixTimestamp64Milli(now64(3))").result_rows[0][0])
+
+
 def counts(client: Client, filters: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
     """Refused rows by day of reception (UTC), dataset and reason, newest day first, at most `limit` lines.
 
@@ -133,6 +141,8 @@ def replays_of(client: Client, organization_id: str, topic: str, position: int) 
 def _where(filters: Mapping[str, Any], after: Place | None) -> tuple[str, dict[str, Any]]:
     """The condition and its parameters."""
     conditions, wanted = chosen(filters, _FILTERS)
+    if wanted.keys().isdisjoint({"state", "position"}):
+        conditions.append("state != 'redelivered'")
     parameters = {name: str(value) if isinstance(value, date) else value for name, value in wanted.items()}
     if after is not None:
         conditions.append("(topic, position) > ({after_topic:String}, {after_position:UInt64})")

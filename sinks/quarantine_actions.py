@@ -5,11 +5,16 @@ A replay by a person and one by the sweep exclude each other like this: each wri
 writes second sees the first one; the sweep gives way to a person, and a person to a sweep that was first.
 Between people a row of SQL decides before any of this (`api/quarantine/claims.py`).
 
+All of this is about received rows: what is written about one record counts for the other records of its
+row (`received_row` of `quarantine_rows`). `withdrawn` ends the attempt of its own `claim_id` and no other one,
+so one that is stored late undoes nobody's claim or discard.
+
 Everything here may raise the driver's exceptions; `errors.classify` sorts them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -28,6 +33,18 @@ ACT_WITHIN_S: Final = 60.0
 or is given up long before `CLAIM_S`."""
 SWEEP: Final = "sweep"
 _CONSISTENT: Final = {"select_sequential_consistency": 1}
+_ROWS: Final = (
+    "SELECT received_row FROM quarantine_rows"
+    " WHERE topic = {topic:String} AND position IN {positions:Array(UInt64)}"
+)
+LATEST: Final = (
+    "if(arrayExists(deed -> deed.2 = 'withdrawn' AND deed.3 = held.3 AND deed.1 >= held.1,"
+    " arraySort(groupArrayIf((a.stored_at, toString(a.action), a.claim_id), a.action != 'requeued'))"
+    " AS deeds),"
+    " 'withdrawn', (arrayLast(deed -> deed.2 != 'withdrawn', deeds) AS held).2)"
+)
+"""A person's latest action of those of `quarantine_actions AS a`, empty without one: what was claimed or
+discarded last, unless that attempt was withdrawn. The view `quarantine` says the same."""
 
 
 class Action(StrEnum):
@@ -47,11 +64,13 @@ class Standing:
         replayed: a record that replays it has an outcome.
         latest: a person's latest action, None without one.
         requeued_age_s: seconds since the sweep last meant to replay it, None if it never did.
+        requeued_at: the moment of that, clock of the server, UTC, microseconds; names the intention.
     """
 
     replayed: bool = False
     latest: Action | None = None
     requeued_age_s: float | None = None
+    requeued_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +108,28 @@ def standings(client: Client, rows: Iterable[tuple[str, Place]]) -> dict[Place, 
     for topic in sorted({topic for topic, _ in owners}):
         for positions in chunks(at for known, at in owners if known == topic):
             asked = {"topic": topic, "positions": positions}
-            replayed = _replayed(client, asked)
+            of = _received_rows(client, asked)
+            named = _replayed(client, asked)
+            replayed = {(owner, of[at]) for owner, at in named if at in of}
             actions = _actions(client, asked)
             for at in positions:
-                latest, age = actions.get(at, (None, None))
-                was = (owners[topic, at], at) in replayed
-                found[topic, at] = Standing(was, latest, age)
+                row = of.get(at)
+                was = row is not None and (owners[topic, at], row) in replayed
+                found[topic, at] = Standing(was, *actions.get(row, (None, None, None)))
+    return found
+
+
+def records_of(client: Client, places: Iterable[Place]) -> dict[Place, list[Place]]:
+    """For each refused record all refused records of the same received row, itself included, in order."""
+    wanted = set(places)
+    found: dict[Place, list[Place]] = {}
+    for topic in sorted({topic for topic, _ in wanted}):
+        for positions in chunks(sorted(at for known, at in wanted if known == topic)):
+            of = _received_rows(client, {"topic": topic, "positions": positions})
+            members: dict[int, list[Place]] = {}
+            for at, row in sorted(of.items()):
+                members.setdefault(row, []).append((topic, at))
+            found |= {(topic, at): members[of[at]] if at in of else [(topic, at)] for at in positions}
     return found
 
 
@@ -124,25 +159,43 @@ def history(client: Client, topic: str, position: int) -> list[dict[str, Any]]:
     return list(found.named_results())
 
 
+def _received_rows(client: Client, asked: Mapping[str, Any]) -> dict[int, int]:
+    """Position → received row, of the records that are asked for and all others of the same rows."""
+    rows = client.query(
+        "SELECT position, received_row FROM quarantine_rows FINAL"
+        f" WHERE topic = {{topic:String}} AND received_row IN ({_ROWS})",
+        parameters=dict(asked),
+        settings=_CONSISTENT,
+    ).result_rows
+    return {int(row[0]): int(row[1]) for row in rows}
+
+
 def _replayed(client: Client, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
-    """Organisation and position of the rows that a ledger row names in `replay_of`."""
+    """Organisation and position of the records that a ledger row names in `replay_of`."""
     rows = client.query(
         "SELECT DISTINCT organization_id, assumeNotNull(replay_of) FROM ledger_rows"
-        " WHERE topic = {topic:String} AND replay_of IN {positions:Array(UInt64)}",
+        " WHERE topic = {topic:String} AND replay_of IN (SELECT position FROM quarantine_rows"
+        f" WHERE topic = {{topic:String}} AND received_row IN ({_ROWS}))",
         parameters=dict(asked),
         settings=_CONSISTENT,
     ).result_rows
     return {(row[0], row[1]) for row in rows}
 
 
-def _actions(client: Client, asked: Mapping[str, Any]) -> dict[int, tuple[Action | None, float | None]]:
-    """Position → a person's latest action, and the age of the sweep's latest."""
+def _actions(
+    client: Client, asked: Mapping[str, Any]
+) -> dict[int | None, tuple[Action | None, float | None, datetime | None]]:
+    """Received row → a person's latest action, age and moment of the sweep's latest."""
     rows = client.query(
-        "SELECT position, argMaxIf(action, stored_at, action != 'requeued'), countIf(action = 'requeued'),"
-        " dateDiff('millisecond', maxIf(stored_at, action = 'requeued'), now64(6)) / 1000"
-        " FROM quarantine_actions WHERE topic = {topic:String} AND position IN {positions:Array(UInt64)}"
-        " GROUP BY position",
+        f"SELECT r.received_row, {LATEST} AS latest, maxIf(a.stored_at, a.action = 'requeued') AS begun,"
+        " countIf(a.action = 'requeued'), dateDiff('millisecond', begun, now64(6)) / 1000"
+        " FROM quarantine_rows AS r INNER JOIN quarantine_actions AS a"
+        " ON a.topic = r.topic AND a.position = r.position"
+        f" WHERE r.topic = {{topic:String}} AND r.received_row IN ({_ROWS}) GROUP BY r.received_row",
         parameters=dict(asked),
         settings=_CONSISTENT,
     ).result_rows
-    return {row[0]: (Action(row[1]) if row[1] else None, float(row[3]) if row[2] else None) for row in rows}
+    return {
+        row[0]: (Action(row[1]) if row[1] else None, *((float(row[4]), row[2]) if row[3] else (None, None)))
+        for row in rows
+    }

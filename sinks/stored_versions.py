@@ -11,8 +11,10 @@ from sinks.tables import SCHEMAS
 
 
 def stored_payments(client: Client, identities: Iterable[int]) -> list[dict[str, Any]]:
-    """All stored versions of payments, every column of `payment_versions`, by identity: the accepted one first,
-    then as they were stored. Positions tell no order, they begin with the partition's number.
+    """All stored versions of payments, every column of `payment_versions`, by identity.
+
+    Of each the accepted one first, then as they were stored: positions tell no order of versions, they
+    begin with the number of the partition.
 
     Times are aware UTC datetimes, decimals `Decimal`.
     """

@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
+from sinks.quarantine_actions import LATEST
+
 Place = tuple[str, int]
 """Topic and position of a row."""
 START: Final[Place] = ("", 0)
@@ -25,7 +27,8 @@ def curable_rows(client: Client, limit: int, after: Place = START) -> list[Waiti
     """Rows refused for an unknown organisation, dataset or device that is registered now, by place.
 
     A row that was replayed already (a ledger row names its position in `replay_of`) is none of them. A row
-    that somebody is replaying by hand, or has discarded, is left to him.
+    that somebody is replaying by hand, or has discarded, is left to him. Of the records of one received row
+    the first one stands for all, as in the view `quarantine`.
 
     A replay that was refused again is one only if its object has changed since the replay was begun: it was
     judged after that, with everything that was known, and would otherwise be replayed for ever. Both
@@ -69,16 +72,24 @@ def curable_rows(client: Client, limit: int, after: Place = START) -> list[Waiti
         WHERE q.missing_kind != ''
         AND (q.topic, q.position) > ({after_topic:String}, {after_position:UInt64})
         AND (q.replay_of IS NULL OR found.changed > acted.begun)
-        AND (q.organization_id, q.topic, q.position) NOT IN (
-            SELECT organization_id, topic, assumeNotNull(replay_of)
-            FROM ledger_rows WHERE replay_of IS NOT NULL)
-        AND (q.topic, q.position) NOT IN (
-            SELECT topic, position FROM quarantine_actions WHERE action != 'requeued'
-            GROUP BY topic, position HAVING argMax(action, stored_at) IN ('claimed', 'discarded'))
+        AND (q.topic, q.received_row) NOT IN (
+            SELECT topic, received_row FROM quarantine_rows
+            WHERE (organization_id, topic, position) IN (
+                SELECT organization_id, topic, assumeNotNull(replay_of)
+                FROM ledger_rows WHERE replay_of IS NOT NULL))
+        AND (q.topic, q.received_row) NOT IN (
+            SELECT r.topic, r.received_row FROM quarantine_rows AS r
+            INNER JOIN quarantine_actions AS a ON a.topic = r.topic AND a.position = r.position
+            GROUP BY r.topic, r.received_row HAVING {latest} IN ('claimed', 'discarded'))
+        AND (q.topic, q.received_row, q.position) IN (
+            SELECT topic, received_row, min(position) FROM quarantine_rows
+            WHERE (topic, received_row) IN (
+                SELECT topic, received_row FROM quarantine_rows WHERE missing_kind != '')
+            GROUP BY topic, received_row)
         GROUP BY q.topic, q.position, q.organization_id
         ORDER BY q.topic, q.position
         LIMIT {limit:UInt32}
-        """,
+        """.replace("{latest}", LATEST),
         parameters={"limit": limit, "after_topic": after[0], "after_position": after[1]},
     ).result_rows
     return [WaitingRow(*row) for row in rows]

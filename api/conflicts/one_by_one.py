@@ -12,8 +12,9 @@ from api.leases import LeaseHolder
 
 LASTS: Final = timedelta(seconds=30)
 """Of a lease: longer than a decision takes, for a process that dies in the middle of one."""
-_PATIENCE_S: Final = 10.0
-_PAUSE_S: Final = 0.02
+PATIENCE_S: Final = 10.0
+"""How long a request waits for those before it."""
+_PAUSE_S: Final = 0.05
 _LONGEST_ID: Final = 38
 
 
@@ -27,10 +28,9 @@ class OneByOne:
         organization_ids: whose cases are decided about; taken in one order, so that nobody waits in a ring.
     """
 
-    def __init__(self, db: Database, organization_ids: Iterable[str], patience_s: float = _PATIENCE_S) -> None:
+    def __init__(self, db: Database, organization_ids: Iterable[str]) -> None:
         names = sorted({f"decisions-{name[:_LONGEST_ID]}" for name in organization_ids})
         self._leases = [LeaseHolder(db, name, LASTS) for name in names]
-        self._patience_s = patience_s
 
     def __enter__(self) -> Self:
         """Wait for the leases.
@@ -38,7 +38,7 @@ class OneByOne:
         Raises:
             DecidersBusy: somebody else holds one for too long.
         """
-        end = time.monotonic() + self._patience_s
+        end = time.monotonic() + PATIENCE_S
         try:
             for lease in self._leases:
                 while not lease.take():

@@ -38,7 +38,8 @@ def ruling(
     Args:
         case: row of the view `conflicts`.
         history: all decisions about it, oldest first.
-        now: the store's clock, aware UTC; the decision is dated so, or 1 ms after the latest one if that is later.
+        now: the store's clock, aware UTC; the decision is dated so, or 1 ms after the latest one if that
+            is later.
 
     Raises:
         VersionsChanged: a version that the person has not seen is there.

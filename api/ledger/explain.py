@@ -72,8 +72,6 @@ def _gather(store: Store, kind: str, organizations: list[str], identities: list[
     """Everything about the records of one type."""
     for version in store.ask(_READ[kind], identities):
         known.versions.setdefault((kind, version["identity"]), []).append(version)
-    for found in known.versions.values():
-        found.sort(key=lambda version: (version["outcome"] != Outcome.ACCEPTED, version["position"]))
     several = [i for i in identities if len(known.versions.get((kind, i), ())) > 1]
     for case in store.ask(cases.cases_of, several) if several else []:
         known.cases[case["record_type"], case["identity"]] = case

@@ -1,7 +1,7 @@
 """The right to act on refused rows: taken, looked at again, given back. Steps 2 to 4 and 6 of the desk."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from api import ids
@@ -9,16 +9,19 @@ from api.audit.service import Actor, Deed
 from api.quarantine.claims import Claims, Owned
 from api.quarantine.drafts import Skipped
 from api.quarantine.errors import AlreadyReplayed, BeingReplayed, CannotAct, IsDiscarded, NotDiscarded
+from api.quarantine.horizons import Intention
 from api.quarantine.settling import Settler, withdrawal
 from api.store import Store
 from sinks.quarantine import Place
 from sinks.quarantine_actions import (
     ACT_WITHIN_S,
     CLAIM_S,
+    SWEEP,
     TABLE,
     Action,
     Standing,
     action_batch,
+    records_of,
     standings,
 )
 
@@ -58,6 +61,7 @@ class Attempt:
         self._skipped = skipped
         self._id = ids.new_id(CLAIM)
         self._began = time.monotonic()
+        self._records: dict[Place, list[Place]] = {}
 
     def look(self, rows: Sequence[Owned]) -> list[Owned]:
         """Rows that nothing speaks against; the others are skipped."""
@@ -96,45 +100,64 @@ class Attempt:
         """Store an action, and give the rows back."""
         if rows:
             self._append(rows, action, reason=why)
-            self._claims.release([(place, self._id) for _, place in rows], self._actor)
+            self._claims.release(self._held(rows), self._actor)
 
     def _claimed(self, rows: Sequence[Owned], deeds: Mapping[Place, Deed]) -> list[Owned]:
-        """Rows claimed in SQL, where need be after old claims on them were settled."""
-        taken = self._claims.take(self._id, rows, self._actor, deeds)
-        left = [row for row in rows if row[1] not in taken]
-        if left and self._settler.settle(self._claims.of(place for _, place in left)):
-            taken |= self._claims.take(self._id, left, self._actor, deeds)
+        """Rows claimed in SQL with all of their records, where need be after old claims were settled."""
+        self._records = self._store.ask(records_of, [place for _, place in rows])
+        once = {tuple(self._records[row[1]]): row for row in reversed(rows)}.values()
+        taken = self._take(once, deeds)
+        left = [row for row in once if row[1] not in taken]
+        if left and self._settler.settle(self._claims.of(place for place, _ in self._held(left))):
+            taken |= self._take(left, deeds)
         for _, place in rows:
             if place not in taken:
                 self._skipped[place] = BeingReplayed()
         return [row for row in rows if row[1] in taken]
 
+    def _take(self, rows: Iterable[Owned], deeds: Mapping[Place, Deed]) -> set[Place]:
+        return self._claims.take(self._id, list(rows), self._records, self._actor, deeds)
+
+    def _held(self, rows: Iterable[Owned]) -> list[Intention]:
+        """The claims on all records of rows."""
+        return [(at, self._id) for _, place in rows for at in self._records[place]]
+
     def _lost(self, mine: Sequence[Owned]) -> list[Owned]:
         """Rows that the sweep was faster with; an old intention of it may be a dead worker's."""
         found = self._store.ask(standings, mine)
-        topics = {topic for (topic, _), at in found.items() if _long_ago(at)}
-        if passed := {topic for topic in topics if self._settler.passed(topic)}:
+        old = {place: _by_sweep(place, at) for place, at in found.items() if _long_ago(at)}
+        passed: set[Intention] = set()
+        for topic in sorted({topic for topic, _ in old}):
+            mine_here = [intention for (there, _), intention in old.items() if there == topic]
+            passed |= self._settler.horizons.passed(topic, mine_here)
+        if passed:
             found = self._store.ask(standings, mine)
         for place, at in found.items():
             if at.replayed:
                 self._skipped[place] = AlreadyReplayed()
-            elif at.requeued_age_s is not None and not (_long_ago(at) and place[0] in passed):
+            elif at.requeued_at is not None and not (_long_ago(at) and _by_sweep(place, at) in passed):
                 self._skipped[place] = BeingReplayed()
         return [row for row in mine if row[1] in self._skipped]
 
     def _append(
         self, rows: Sequence[Owned], action: Action, *, changed: bool = False, reason: str = ""
     ) -> None:
+        every = [(owner, at) for owner, place in rows for at in self._records[place]]
         batch = action_batch(
-            rows, action, self._actor.user_id, claim_id=self._id, changed=changed, reason=reason
+            every, action, self._actor.user_id, claim_id=self._id, changed=changed, reason=reason
         )
         self._store.append(TABLE, batch)
 
     def _give_back(self, rows: Sequence[Owned]) -> None:
         """End claims that nothing will follow, and say so in the audit."""
         if rows:
-            deeds = [withdrawal(row, self._skipped[row[1]].code) for row in rows]
-            self._claims.release([(place, self._id) for _, place in rows], self._actor, deeds)
+            deeds = {(row[1], self._id): withdrawal(row, self._skipped[row[1]].code) for row in rows}
+            self._claims.release(self._held(rows), self._actor, deeds)
+
+
+def _by_sweep(place: Place, at: Standing) -> Intention:
+    """The sweep's latest intention to replay a row."""
+    return place, f"{SWEEP} {at.requeued_at}"
 
 
 def _long_ago(at: Standing) -> bool:

@@ -1,7 +1,8 @@
 """Many refused rows in one request: selected in order, acted on in pieces, gone on with by a cursor.
 
 Every piece is a whole act of the desk, so a request that is cut off has done its pieces or not begun them,
-and sending it again goes on with what is still open.
+and sending it again goes on with what is still open. A walk along `next` means the rows that were stored
+when it began: replays that are refused again lie behind the cursor, and it would go round with them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from api.errors import Invalid
-from api.quarantine.cursors import decode, encode
+from api.quarantine.cursors import decode_walk, encode
 from api.quarantine.desk import Desk, Done
 from api.quarantine.schemas import BulkIn, BulkOut, SkippedOut
 from api.store import Store
@@ -38,8 +39,8 @@ def run(store: Store, desk: Desk, body: BulkIn, act: Act, *, waiting: bool) -> B
     filters = body.filters()
     if not filters:
         raise Invalid.field("reason", "missing", "Name at least one filter.")
-    after = decode(body.cursor) if body.cursor else None
-    filters |= {"state": "open"}
+    after, until_ms = decode_walk(body.cursor) if body.cursor else (None, store.ask(quarantine.server_ms))
+    filters |= {"state": "open", "stored_until_ms": until_ms}
     waits = store.ask(quarantine.count, {**filters, "waits": True})
     if not waiting:
         filters["waits"] = False
@@ -52,7 +53,7 @@ def run(store: Store, desk: Desk, body: BulkIn, act: Act, *, waiting: bool) -> B
     found = store.ask(quarantine.places, filters, body.limit + 1, after)
     for rows in _pieces(desk, found[: body.limit]):
         _add(out, act(rows))
-    out.next = encode(found[body.limit - 1]) if len(found) > body.limit else None
+    out.next = encode(found[body.limit - 1], until_ms) if len(found) > body.limit else None
     return out
 
 

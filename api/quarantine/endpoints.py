@@ -146,7 +146,11 @@ def get_refused(app: App, _admin: IsAdmin, topic: Topic, position: Position) -> 
         raise NotFound
     actions = app.store.ask(quarantine_actions.history, topic, position)
     replays = app.store.ask(quarantine.replays_of, found[0]["organization_id"], topic, position)
-    return RefusedDetail.model_validate({**found[0], "actions": actions, "replays": replays})
+    place = topic, position
+    records = [at for _, at in app.store.ask(quarantine_actions.records_of, [place])[place]]
+    return RefusedDetail.model_validate(
+        {**found[0], "actions": actions, "replays": replays, "records": records}
+    )
 
 
 @router.post("/v1/quarantine/{topic}/{position}/original", responses=ACTED)

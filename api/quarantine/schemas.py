@@ -15,7 +15,7 @@ MAX_BULK: Final = 1000
 MAX_CHANGES: Final = 300
 FIRST_DAY: Final = date(1900, 1, 1)
 LAST_DAY: Final = date(2299, 12, 30)
-_STATES: Final = "open|replaying|replayed|discarded|superseded"
+_STATES: Final = "open|replaying|replayed|discarded|superseded|redelivered"
 _DIGITS: Final = re.compile(r"(?:\d[\s().-]*){7,}")
 
 
@@ -58,7 +58,10 @@ class RefusedOut(BaseModel):
     line: int
     reasons: list[str] = Field(description="Reason codes, each `code` or `code:FIELD`.")
     details: str
-    state: str = Field(description="open, replaying, replayed, discarded or superseded.")
+    state: str = Field(
+        description="open, replaying, replayed, discarded, superseded, or redelivered: another record of the"
+        " same received row stands for this one."
+    )
     missing_kind: str = Field(description="Kind of the unknown object whose registration replays the row.")
     missing_id: str
     received_at: Moment
@@ -90,6 +93,10 @@ class RefusedDetail(RefusedOut):
 
     actions: list[ActionOut]
     replays: list[ReplayResult]
+    records: list[Big] = Field(
+        description="Positions of all refused records of the same received row, this one included; the first"
+        " stands for them, and what is done with one is done with all."
+    )
 
 
 class CountOut(BaseModel):
@@ -210,4 +217,7 @@ class BulkOut(BaseModel):
     )
     done: int
     skipped: list[SkippedOut]
-    next: str | None = Field(description="Pass it as `cursor` to go on; null when all rows were looked at.")
+    next: str | None = Field(
+        description="Pass it as `cursor` to go on; null when all rows were looked at that were stored when"
+        " the first of these requests came. Replays that were refused again are later rows."
+    )

@@ -1,8 +1,8 @@
 """What became of claims: ended when the ledger knows the replay, given up when there can be none.
 
 A process may die between its claim and the acknowledgement of its record, so a claim alone does not tell
-whether a record is on its way. It is known to be none when the claim is old, every partition of the topic
-is judged up to its present end, and still no ledger row names the row.
+whether a record is on its way. It is known to be none when the claim is old, everything is judged that the
+topic held then (`api/quarantine/horizons.py`), and still no ledger row names the row.
 """
 
 import asyncio
@@ -12,18 +12,17 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-from clickhouse_connect.driver.client import Client
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from api.audit.service import Actor, Deed
 from api.db import now_ms
 from api.errors import BrokerAway, StoreAway
-from api.ledger.tails import TailsAway, TopicTails
+from api.ledger.tails import TopicTails
 from api.quarantine.claims import Claims, Owned, owned_by, place_of
+from api.quarantine.horizons import Horizons, Intention
 from api.store import Store
 from api.tables import QuarantineClaim
-from sinks import epochs, ledger_outcomes
 from sinks.quarantine import Place
 from sinks.quarantine_actions import CLAIM_S, TABLE, Action, action_batch, standings
 
@@ -46,7 +45,7 @@ class Settler:
     def __init__(self, claims: Claims, store: Store, tails: TopicTails | None) -> None:
         self._claims = claims
         self._store = store
-        self._tails = tails
+        self.horizons = Horizons(store, tails)
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -71,7 +70,9 @@ class Settler:
             StoreAway, BrokerAway: it cannot be told now.
         """
         found = self._claims.oldest(AT_ONCE, now_ms())
-        return self.settle(found) if found else 0
+        ended = self.settle(found) if found else 0
+        self.horizons.look()
+        return ended
 
     def settle(self, claims: Sequence[QuarantineClaim]) -> int:
         """End those of these claims about which it is known what became of them; returns how many."""
@@ -79,52 +80,34 @@ class Settler:
         done = [claim for claim in claims if place_of(claim) in judged]
         limit = now_ms() - timedelta(seconds=CLAIM_S)
         old = [c for c in claims if place_of(c) not in judged and c.claimed_at < limit]
-        passed = {topic for topic in {claim.topic for claim in old} if self.passed(topic)}
-        old = [claim for claim in old if claim.topic in passed]
+        passed: set[Intention] = set()
+        for topic in sorted({claim.topic for claim in old}):
+            passed |= self.horizons.passed(topic, [_intention(c) for c in old if c.topic == topic])
+        old = [claim for claim in old if _intention(claim) in passed]
         judged |= self._replayed(old)  # judged while we were asking
         void = [claim for claim in old if place_of(claim) not in judged]
         done += [claim for claim in old if place_of(claim) in judged]
         self._give_up(void)
-        me = Actor(SETTLER, "")
-        self._claims.release([(place_of(claim), claim.claim_id) for claim in done], me)
+        self._claims.release(map(_intention, done), Actor(SETTLER, ""))
+        self.horizons.forget(_intention(claim) for claim in [*done, *void])
         return len(done) + len(void)
 
     def _give_up(self, claims: Sequence[QuarantineClaim]) -> None:
-        """Free rows whose claimant never sent anything; a discard that was stored stays one."""
-        rows = [owned_by(claim) for claim in claims]
-        if not rows:
-            return
-        found = self._store.ask(standings, rows)
-        free = [row for row in rows if found[row[1]].latest is not Action.DISCARDED]
-        if free:
-            self._store.append(TABLE, action_batch(free, Action.WITHDRAWN, SETTLER))
-        deeds = [withdrawal(row, "never_sent") for row in free]
-        keys = [(place_of(claim), claim.claim_id) for claim in claims]
-        self._claims.release(keys, Actor(SETTLER, ""), deeds)
-        log.warning("claims_given_up", rows=len(free))
+        """Free rows whose claimant never sent anything; a discard that was stored stays one.
 
-    def passed(self, topic: str) -> bool:
-        """Whether everything that is in a topic now has an outcome.
-
-        Asked twice: a row that lies in another partition than its home's is judged only after it was
-        sent on, and by then the first one is finished.
-
-        Raises:
-            BrokerAway: the broker does not tell its ends.
-            StoreAway: ClickHouse does not answer.
+        `withdrawn` carries the claim's id and ends that attempt alone, however late it is stored. It comes
+        before the claim is released, so dying between the two leaves a claim that is given up again.
         """
-        return all(self._judged_to_the_end(topic) for _ in range(2))
-
-    def _judged_to_the_end(self, topic: str) -> bool:
-        if self._tails is None:
-            raise BrokerAway
-        try:
-            now = self._tails.state(topic)
-        except TailsAway as error:
-            log.warning("ends_unknown", error=str(error))
-            raise BrokerAway from None
-        judged = self._store.ask(_next_offsets, topic, now.topic_id)
-        return all(max(judged.get(part, 0), first) >= end for part, (first, end) in now.spans.items())
+        if not claims:
+            return
+        found = self._store.ask(standings, map(owned_by, claims))
+        free = [claim for claim in claims if found[place_of(claim)].latest is not Action.DISCARDED]
+        for claim_id in sorted({claim.claim_id for claim in free}):
+            rows = [owned_by(claim) for claim in free if claim.claim_id == claim_id]
+            self._store.append(TABLE, action_batch(rows, Action.WITHDRAWN, SETTLER, claim_id=claim_id))
+        deeds = {_intention(claim): withdrawal(owned_by(claim), "never_sent") for claim in free}
+        ended = self._claims.release(map(_intention, claims), Actor(SETTLER, ""), deeds)
+        log.warning("claims_given_up", rows=len(ended & deeds.keys()))
 
     def _replayed(self, claims: Iterable[QuarantineClaim]) -> set[Place]:
         rows = [owned_by(claim) for claim in claims]
@@ -133,9 +116,8 @@ class Settler:
         return {place for place, found in self._store.ask(standings, rows).items() if found.replayed}
 
 
-def _next_offsets(client: Client, topic: str, topic_id: str) -> dict[int, int]:
-    epoch = epochs.known_epoch(client, topic, topic_id)
-    return {} if epoch is None else ledger_outcomes.ledger_next_offsets(client, topic, epoch)
+def _intention(claim: QuarantineClaim) -> Intention:
+    return place_of(claim), claim.claim_id
 
 
 def subject(place: Place) -> str:

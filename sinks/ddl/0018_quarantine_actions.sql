@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS {database}.quarantine_actions
     organization_id String COMMENT 'Organisation of the record header, known or not',
     action LowCardinality(String) COMMENT 'claimed: somebody acts on the row, for a replay nothing follows but its ledger row; withdrawn: he did not after all; discarded; requeued: a worker replays it by itself',
     changed Bool COMMENT 'True when a replay sends other content than the row had',
-    claim_id String COMMENT 'The same for all actions of one attempt',
+    claim_id String COMMENT 'The same for all actions of one attempt; a withdrawn ends no other attempt',
     done_by String COMMENT 'Id of the user, or sweep',
     reason String COMMENT 'Why it was discarded, as the user wrote it; empty for other actions',
     stored_at DateTime64(6, 'UTC') DEFAULT now64(6) COMMENT 'When it was stored, clock of the server, UTC, microseconds'
@@ -16,6 +16,18 @@ ORDER BY (topic, position, stored_at)
 SETTINGS fsync_after_insert = 1
 COMMENT 'What was done about refused rows: appended, never edited; the latest one of a row counts';
 
+-- A line that was delivered twice, or a replay that was sent twice, is one received row: whoever acts on one of
+-- its records acts on all of them, or two corrections with two IDs would be two payments of one row.
+ALTER TABLE {database}.quarantine_rows
+    ADD COLUMN IF NOT EXISTS received_row UInt64 MATERIALIZED multiIf(
+        replay_of IS NOT NULL, sipHash64('replay', organization_id, assumeNotNull(replay_of)),
+        line != 0 AND source_ref != '', sipHash64('line', organization_id, dataset_id, source_ref, line),
+        sipHash64('record', position))
+    COMMENT 'Hash that is the same, within a topic, for all records of one received row: one line of one source_ref, or replays of one record; others are rows by themselves';
+
+ALTER TABLE {database}.quarantine_rows
+    ADD INDEX IF NOT EXISTS by_received_row received_row TYPE bloom_filter(0.001) GRANULARITY 1;
+
 CREATE OR REPLACE VIEW {database}.quarantine
 (
     organization_id String COMMENT 'Organisation of the record header, known or not',
@@ -23,7 +35,7 @@ CREATE OR REPLACE VIEW {database}.quarantine
     record_id String COMMENT 'Seed field ID of a payment; empty if unknown',
     reasons Array(LowCardinality(String)) COMMENT 'Reason codes, each `code` or `code:FIELD`',
     details String COMMENT 'What a person needs beside the reasons; never a value of the row',
-    state LowCardinality(String) COMMENT 'open; replaying: somebody acts on it or its replay is on the way; replayed: a record with replay_of this one was judged; discarded: an admin gave it up; superseded: its ID was accepted from elsewhere later',
+    state LowCardinality(String) COMMENT 'open; replaying: somebody acts on it or its replay is on the way; replayed: a record with replay_of this one was judged; discarded: an admin gave it up; superseded: its ID was accepted from elsewhere later; redelivered: another record of the same received row, with a smaller position, stands for it',
     missing_kind LowCardinality(String) COMMENT 'organizations, datasets or devices when such an object was unknown; the row replays when it appears',
     missing_id String COMMENT 'Id (for a device: external id) of the unknown object',
     dataset_id String COMMENT 'Dataset the row came through; empty for none',
@@ -46,7 +58,10 @@ AS SELECT
     q.reasons AS reasons,
     q.details AS details,
     CAST(multiIf(
-        (q.organization_id, q.topic, q.position) IN (SELECT organization_id, topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL), 'replayed',
+        q.t.records > 1 AND q.position > t.first, 'redelivered',
+        (q.topic, q.received_row) IN (
+            SELECT topic, received_row FROM {database}.quarantine_rows
+            WHERE (organization_id, topic, position) IN (SELECT organization_id, topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL)), 'replayed',
         a.latest = 'discarded', 'discarded',
         a.latest = 'claimed', 'replaying',
         if(q.identity != 0, i.accepted, r.accepted) > q.stored_at, 'superseded',
@@ -68,11 +83,26 @@ AS SELECT
 FROM {database}.quarantine_rows AS q FINAL
 LEFT JOIN
 (
-    SELECT topic, position, argMax(action, stored_at) AS latest
-    FROM {database}.quarantine_actions
-    WHERE action != 'requeued'
-    GROUP BY topic, position
-) AS a ON a.topic = q.topic AND a.position = q.position
+    SELECT topic, received_row, min(position) AS first, uniqExact(position) AS records
+    FROM {database}.quarantine_rows
+    GROUP BY topic, received_row
+    HAVING records > 1
+) AS t ON t.topic = q.topic AND t.received_row = q.received_row
+LEFT JOIN
+(
+    SELECT topic, received_row,
+        arraySort(groupArray((stored_at, action, claim_id))) AS deeds,
+        arrayLast(deed -> deed.2 != 'withdrawn', deeds) AS held,
+        if(arrayExists(deed -> deed.2 = 'withdrawn' AND deed.3 = held.3 AND deed.1 >= held.1, deeds), 'withdrawn', held.2) AS latest
+    FROM
+    (
+        SELECT r.topic AS topic, r.received_row AS received_row, d.stored_at AS stored_at, toString(d.action) AS action, d.claim_id AS claim_id
+        FROM {database}.quarantine_rows AS r
+        INNER JOIN {database}.quarantine_actions AS d ON d.topic = r.topic AND d.position = r.position
+        WHERE d.action != 'requeued'
+    )
+    GROUP BY topic, received_row
+) AS a ON a.topic = q.topic AND a.received_row = q.received_row
 LEFT JOIN
 (
     SELECT organization_id, topic, identity, max(stored_at) AS accepted

@@ -1,6 +1,7 @@
 """The view conflicts: one case per record with several versions, computed from what is stored."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from sinks_helpers import NOON, Store, payment, read
 
 from schemas.content import differences
+from sinks.cases import cases, decisions_about
 from sinks.rulings import latest_decisions
+from sinks.stored_versions import stored_payments, stored_reads
 
 
 def test_one_version_is_no_case(store: Store) -> None:
@@ -21,7 +24,7 @@ def test_one_version_is_no_case(store: Store) -> None:
     assert store.rows("SELECT * FROM conflicts") == []
 
 
-def test_a_case_lists_its_versions_by_position(store: Store) -> None:
+def test_a_case_lists_the_accepted_version_first(store: Store) -> None:
     """With lineage, and which of them counts now."""
     second = payment(id="A", payment_amount=Decimal(2), outcome="conflict", source_ref="b", line=9)
     first = {**payment(id="A", source_ref="a", line=4), "position": second["position"] - 10**6 + 10**7}
@@ -38,6 +41,59 @@ def test_a_case_lists_its_versions_by_position(store: Store) -> None:
     assert [v["counting"] for v in case["versions"]] == [True, False]
     assert [(v["source_ref"], v["line"]) for v in case["versions"]] == [("a", 4), ("b", 9)]
     assert (case["open"], case["decision"], case["decided_at"]) == (True, "", None)
+
+
+def test_the_newest_version_is_the_one_stored_last(store: Store) -> None:
+    """Positions begin with the number of the partition: an earlier version may have a higher one."""
+    first, high, low = (payment(id="A", payment_amount=Decimal(n), outcome="conflict") for n in (1, 2, 3))
+    first["outcome"] = "accepted"
+    high |= {"position": 3 << 48, "transaction_type": "DISCOUNT"}
+    for row in (first, high, low):
+        store.pay(row)
+        time.sleep(0.002)  # rows stored in one millisecond go by position
+    hashes = [row["content_hash"] for row in (first, high, low)]
+    (case,) = cases(store.client, {"transaction_type": "FULL_PAYMENT"})
+    assert [version["content_hash"] for version in case["versions"]] == hashes
+    assert cases(store.client, {"transaction_type": "DISCOUNT"}) == []
+    found = stored_payments(store.client, [first["identity"]])
+    assert [row["content_hash"] for row in found] == hashes
+    set_aside = "SELECT versions FROM payment_versions_in_case_as_known(at = '2299-01-01 00:00:00.000')"
+    assert store.rows(set_aside) == [{"versions": hashes}]
+
+
+def test_the_newest_version_of_a_read_is_the_one_stored_last(store: Store) -> None:
+    """The same for reads."""
+    rows = [read(NOON, 100), read(NOON, 130, outcome="conflict"), read(NOON, 90, outcome="conflict")]
+    rows[1]["position"] = 3 << 48
+    for row in rows:
+        store.put("read_versions", row)
+        time.sleep(0.002)
+    hashes = [row["content_hash"] for row in rows]
+    (case,) = cases(store.client, {"record_type": "read"})
+    assert [version["content_hash"] for version in case["versions"]] == hashes
+    found = stored_reads(store.client, [rows[0]["identity"]])
+    assert [row["content_hash"] for row in found] == hashes
+    in_case = "SELECT versions FROM read_versions_in_case_as_known(at = '2299-01-01 00:00:00.000')"
+    assert store.rows(in_case) == [{"versions": hashes}]
+
+
+def test_a_person_outweighs_a_rule_that_was_stored_before(store: Store) -> None:
+    """Whatever his clock says; a rule that is stored later, but looked before, does not outweigh him."""
+    rows = store.pay(payment(id="A"), payment(id="A", outcome="conflict"))
+    hashes = [row["content_hash"] for row in rows]
+    now = datetime.now(UTC)
+    rule = {"decided_by": "rule", "selected": hashes[1:], "known": hashes, "decided_at": now}
+    store.decide(rows[0], "take_new", **rule, decision_id="rule:1")
+    time.sleep(0.002)
+    early = now - timedelta(seconds=2)
+    store.decide(rows[0], "keep_first", selected=hashes[:1], known=hashes[:1], decided_at=early)
+    store.decide(rows[0], "take_new", **rule, decision_id="rule:2")
+    case = store.rows("SELECT decision, decided_by, open FROM conflicts")[0]
+    assert case == {"decision": "keep_first", "decided_by": "usr_1", "open": True}
+    identity = rows[0]["identity"]
+    assert latest_decisions(store.client, [identity])[identity].selected == hashes[:1]
+    told = [made["decision"] for made in decisions_about(store.client, [identity])]
+    assert told == ["take_new", "take_new", "keep_first"]
 
 
 def test_no_wrong_outcome_can_hide_a_case(store: Store) -> None:

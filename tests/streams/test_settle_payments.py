@@ -1,8 +1,10 @@
 """Payments settled against a real store: outcomes, replays, deaths between any two writes."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
 from schemas.identity import home_of, payment_key
 from schemas.outcomes import Code
@@ -68,7 +70,10 @@ def test_rulings_of_one_turn_follow_each_other_in_time(clickhouse: ClickHouse) -
 
 
 def test_what_a_person_decides_during_a_turn_stays_in_force(clickhouse: ClickHouse) -> None:
-    """The rule's decision is dated at the turn's begin, so a person's is later, and the case is open."""
+    """The rule's decision is dated at the turn's begin, so a person's is later, and the case is open.
+
+    Also when the clock of whoever sent it goes after the store's.
+    """
     world = World(clickhouse).restore()
     world.turn(world.batch([payment(1, STATUS="paid")]))
     world.turn(world.batch([payment(1, STATUS="void")], 1))
@@ -80,7 +85,7 @@ def test_what_a_person_decides_during_a_turn_stays_in_force(clickhouse: ClickHou
             clickhouse.client.command(
                 "INSERT INTO decisions (decision_id, organization_id, record_type, identity, decision,"
                 f" selected, known, decided_by, decided_at) SELECT 'dec_1', organization_id, 'payment',"
-                f" identity, 'keep_first', [content_hash], ({hashes}), 'usr_1', now64(3)"
+                f" identity, 'keep_first', [content_hash], ({hashes}), 'usr_1', now64(3) - INTERVAL 2 SECOND"
                 " FROM payment_versions WHERE status = 'paid'"
             )
         insert(table, make, lease)
@@ -89,6 +94,31 @@ def test_what_a_person_decides_during_a_turn_stays_in_force(clickhouse: ClickHou
     world.turn(world.batch([payment(1, STATUS="settled")], 2))
     assert clickhouse.rows("SELECT status FROM payments") == [("paid",)]
     assert clickhouse.rows("SELECT decided_by, open FROM conflicts") == [("usr_1", True)]
+
+
+def test_rulings_are_dated_by_the_clock_of_the_store(clickhouse: ClickHouse) -> None:
+    """A worker whose clock is an hour ahead decides nothing in the future, where it would outweigh people."""
+    world = World(clickhouse).restore()
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=1)):
+        world.turn(world.batch([payment(1, STATUS="paid"), payment(1, STATUS="void")]))
+        world.turn(world.batch([payment(1, STATUS="settled")], 2))
+    assert clickhouse.rows("SELECT countIf(decided_at <= stored_at), count() FROM decisions") == [(2, 2)]
+
+
+def test_a_rule_that_died_is_made_up_for_whatever_the_partitions(clickhouse: ClickHouse) -> None:
+    """The accepted version may lie in a partition of a higher number: positions tell no order."""
+    world = World(clickhouse, partitions=4).restore()
+    number = next(n for n in range(100) if home_partition(f"P{n}", 4) == 3)
+    world.turn(world.batch([payment(number, STATUS="paid")], partition=3))
+    world.turn(world.batch([payment(number, STATUS="void")], 7, partition=0))
+    (forward,) = world.published.sent
+    world.store.before = world.store.inserts + 3  # versions and keys are stored, the decision is not
+    with pytest.raises(Died):
+        world.turn(world.received(forward, 1))
+    after = World(clickhouse, partitions=4).restore({3: 1})
+    after.turn(after.received(forward, 1))
+    assert clickhouse.rows("SELECT status FROM payments") == [("void",)]
+    assert clickhouse.rows("SELECT decided_by, open FROM conflicts") == [("rule", False)]
 
 
 def test_an_open_case_is_not_closed_by_the_rule(clickhouse: ClickHouse) -> None:
