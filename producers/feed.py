@@ -17,7 +17,7 @@ from producers.metrics import FILE_ROWS
 from producers.pace import Pace
 from producers.publisher import FILE_DELIVERY_TIMEOUT_S, Publisher
 from producers.rows import Origin, RowRecords
-from producers.tabular import Row, UnreadableRow
+from producers.table_rows import PlainRows, Row, UnreadableRow
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,8 @@ class RowFeed:
             try:
                 for rows in batches:
                     self._backoff.check()
-                    unreadable += sum(isinstance(row, UnreadableRow) for row in rows)
+                    if not isinstance(rows, PlainRows):
+                        unreadable += sum(isinstance(row, UnreadableRow) for row in rows)
                     for record in self._rows.of(origin, rows, partitions):
                         bulk.add(record, FILE_DELIVERY_TIMEOUT_S)
                     pace.sent(len(rows))

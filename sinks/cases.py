@@ -103,7 +103,8 @@ def decisions_about(client: Client, identities: Iterable[int]) -> list[dict[str,
         result = client.query(
             "SELECT organization_id, toString(record_type) AS record_type, identity, decision_id,"
             " toString(decision) AS decision, selected, known, decided_by, rule,"
-            " in_force_from AS decided_at FROM (SELECT *, in_force_from FROM decisions WHERE identity IN {identities:Array(UInt64)}"
+            " in_force_from AS decided_at FROM (SELECT *, in_force_from FROM decisions"
+            " WHERE identity IN {identities:Array(UInt64)}"
             " ORDER BY stored_at LIMIT 1 BY organization_id, identity, decision_id)"
             " ORDER BY identity, in_force_from, decision_id",
             parameters={"identities": wanted},

@@ -35,8 +35,8 @@ _FILTERS: Final[dict[str, str]] = {
 }
 """Filter → condition. `reason` is a whole reason or its code alone; days are of `received_at` in UTC, both
 ends included; `waits` tells rows that replay themselves when what they name is registered; `stored_until_ms`
-is a moment of the server's clock, milliseconds since 1970. Without `state` or `position`, records that another
-one of the same received row stands for are left out."""
+is a moment of the server's clock, milliseconds since 1970. Without `state` or `position`, records that
+another one of the same received row stands for are left out."""
 
 Place = tuple[str, int]
 """Topic and position: they name a received row."""

@@ -6,8 +6,8 @@ writes second sees the first one; the sweep gives way to a person, and a person 
 Between people a row of SQL decides before any of this (`api/quarantine/claims.py`).
 
 All of this is about received rows: what is written about one record counts for the other records of its
-row (`received_row` of `quarantine_rows`). `withdrawn` ends the attempt of its own `claim_id` and no other one,
-so one that is stored late undoes nobody's claim or discard.
+row (`received_row` of `quarantine_rows`). `withdrawn` ends the attempt of its own `claim_id` and no other
+one, so one that is stored late undoes nobody's claim or discard.
 
 Everything here may raise the driver's exceptions; `errors.classify` sorts them.
 """

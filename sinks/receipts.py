@@ -69,6 +69,9 @@ _THEIRS: Final = (
     "organization_id IN {organizations:Array(String)} AND dataset_id IN {datasets:Array(String)}"
     " AND source_ref IN {refs:Array(String)}"
 )
+_REPLAYED: Final = (
+    f"SELECT topic, assumeNotNull(replay_of) FROM ledger_rows WHERE {_THEIRS} AND replay_of IS NOT NULL"
+)
 _TALLIES: Final = f"""
 SELECT organization_id, dataset_id, source_ref, current, first, reasons, last_stored, places
 FROM (
@@ -92,9 +95,11 @@ FROM (
             maxIf(stored_at, replay_of IS NULL) AS judged_at
         FROM (
             SELECT organization_id, dataset_id, source_ref, line, position, outcome, reasons, stored_at,
-                replay_of, (topic, position) IN (
-                    SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
-                    WHERE {_THEIRS} AND replay_of IS NOT NULL) AS replayed
+                replay_of, (topic, position) IN ({_REPLAYED})
+                    OR replay_of IS NOT NULL AND (topic, assumeNotNull(replay_of)) IN (
+                        SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
+                        WHERE {_THEIRS} AND replay_of IS NOT NULL AND (topic, position) IN ({_REPLAYED})
+                    ) AS replayed
             FROM ledger WHERE {_THEIRS}
         )
         GROUP BY organization_id, dataset_id, source_ref, line, if(line = 0, ifNull(replay_of, position), 0)
@@ -114,8 +119,9 @@ LEFT JOIN (
 """
 """A redelivery of a line is no received row, so its first record speaks. A replay from quarantine has the
 lineage of the row it replays, and speaks for it, the last one of a chain for all before it; of a replay that
-was sent twice the first one stored does. Positions do not order a chain: a corrected id may lie in another
-partition. Forwarded rows have the position where they were received."""
+was sent twice the first one stored does, and neither of them when one was replayed. Positions do not order a
+chain: a corrected id may lie in another partition. Forwarded rows have the position where they were
+received."""
 
 
 def tallies(client: Client, keys: Sequence[Key]) -> dict[Key, Tally]:

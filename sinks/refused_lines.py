@@ -25,6 +25,12 @@ FROM
         AND (topic, position) NOT IN (
             SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
             WHERE organization_id = {organization:String} AND replay_of IS NOT NULL)
+        AND (replay_of IS NULL OR (topic, assumeNotNull(replay_of)) NOT IN (
+            SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
+            WHERE organization_id = {organization:String} AND replay_of IS NOT NULL
+            AND (topic, position) IN (
+                SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
+                WHERE organization_id = {organization:String} AND replay_of IS NOT NULL)))
     GROUP BY line
 )
 WHERE current = 'quarantined'

@@ -50,8 +50,8 @@ def _versions(
             client,
             f"SELECT {', '.join(SCHEMAS[table].names)} FROM {table}"
             f" WHERE identity IN {{identities:Array(UInt64)}}{condition}"
-            " ORDER BY identity, outcome != 'accepted', stored_at, position"
-            " LIMIT 1 BY identity, content_hash",
+            " ORDER BY identity, position != argMin(position, (outcome != 'accepted', position))"
+            " OVER (PARTITION BY identity), stored_at, position LIMIT 1 BY identity, content_hash",
             {"identities": wanted, **(parameters or {})},
         )
         rows += found.cast(SCHEMAS[table]).to_pylist(maps_as_pydicts="strict")

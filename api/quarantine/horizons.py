@@ -47,7 +47,7 @@ class _Note:
 
 
 class Horizons:
-    """Remembers horizons of intentions, in memory: after a restart they are read anew. Serves several threads.
+    """Remembers horizons of intentions, in memory; after a restart they are read anew. Takes many threads.
 
     Args:
         tails: asks the broker for the ends of a topic; None when there is no broker to ask.

@@ -39,7 +39,9 @@ CREATE OR REPLACE VIEW {database}.payment_versions_in_case_as_known
 AS SELECT
     organization_id,
     identity,
-    arrayDistinct(arrayMap(x -> x.4, arraySort(groupArray((outcome != 'accepted', stored_at, position, content_hash))))) AS versions
+    arrayDistinct(arrayConcat(
+        [argMin(content_hash, (outcome != 'accepted', position))],
+        arrayMap(x -> x.3, arraySort(groupArray((stored_at, position, content_hash)))))) AS versions
 FROM {database}.payment_versions
 WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     AND identity IN (SELECT identity FROM {database}.payment_versions WHERE outcome = 'conflict' AND stored_at <= {at:DateTime64(3, 'UTC')})
@@ -71,7 +73,9 @@ CREATE OR REPLACE VIEW {database}.read_versions_in_case_as_known
 AS SELECT
     organization_id,
     identity,
-    arrayDistinct(arrayMap(x -> x.4, arraySort(groupArray((outcome != 'accepted', stored_at, position, content_hash))))) AS versions
+    arrayDistinct(arrayConcat(
+        [argMin(content_hash, (outcome != 'accepted', position))],
+        arrayMap(x -> x.3, arraySort(groupArray((stored_at, position, content_hash)))))) AS versions
 FROM {database}.read_versions
 WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     AND identity IN (SELECT identity FROM {database}.read_versions WHERE outcome = 'conflict' AND stored_at <= {at:DateTime64(3, 'UTC')})

@@ -35,7 +35,8 @@ FROM
             organization_id,
             identity,
             argMin(id, position) AS record_id,
-            arraySort(x -> (x.3 != 'accepted', x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
+            argMin(content_hash, (outcome != 'accepted', position)) AS first_version,
+            arraySort(x -> (x.2 != first_version, x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
             arrayMap(x -> x.2, stored) AS hashes,
             arrayFlatten(groupArray(arrayConcat(
                 arrayFilter(x -> has(supplied, x.1), [
@@ -103,7 +104,8 @@ FROM
             organization_id,
             identity,
             argMin(concat(device_external_id, ' ', toString(type), ' ', toString(end)), position) AS record_id,
-            arraySort(x -> (x.3 != 'accepted', x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
+            argMin(content_hash, (outcome != 'accepted', position)) AS first_version,
+            arraySort(x -> (x.2 != first_version, x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
             arrayMap(x -> x.2, stored) AS hashes,
             if(uniqExact(value_wh) > 1, ['value'], []) AS differing_fields
         FROM {database}.read_versions FINAL

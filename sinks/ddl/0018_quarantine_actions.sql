@@ -58,7 +58,7 @@ AS SELECT
     q.reasons AS reasons,
     q.details AS details,
     CAST(multiIf(
-        q.t.records > 1 AND q.position > t.first, 'redelivered',
+        t.records > 1 AND q.position > t.first, 'redelivered',
         (q.topic, q.received_row) IN (
             SELECT topic, received_row FROM {database}.quarantine_rows
             WHERE (organization_id, topic, position) IN (SELECT organization_id, topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL)), 'replayed',

@@ -9,7 +9,9 @@ CREATE OR REPLACE VIEW {database}.payment_versions_in_case_as_known
 AS SELECT
     organization_id,
     identity,
-    arrayDistinct(arrayMap(x -> x.4, arraySort(groupArray((outcome != 'accepted', stored_at, position, content_hash))))) AS versions
+    arrayDistinct(arrayConcat(
+        [argMin(content_hash, (outcome != 'accepted', position))],
+        arrayMap(x -> x.3, arraySort(groupArray((stored_at, position, content_hash)))))) AS versions
 FROM {database}.payment_versions
 WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     -- Rows, not contents, are counted here: one column less to read, and a version stored twice does no harm.
@@ -29,7 +31,9 @@ CREATE OR REPLACE VIEW {database}.read_versions_in_case_as_known
 AS SELECT
     organization_id,
     identity,
-    arrayDistinct(arrayMap(x -> x.4, arraySort(groupArray((outcome != 'accepted', stored_at, position, content_hash))))) AS versions
+    arrayDistinct(arrayConcat(
+        [argMin(content_hash, (outcome != 'accepted', position))],
+        arrayMap(x -> x.3, arraySort(groupArray((stored_at, position, content_hash)))))) AS versions
 FROM {database}.read_versions
 WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     AND identity IN
@@ -79,7 +83,8 @@ FROM
             organization_id,
             identity,
             argMin(id, position) AS record_id,
-            arraySort(x -> (x.3 != 'accepted', x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
+            argMin(content_hash, (outcome != 'accepted', position)) AS first_version,
+            arraySort(x -> (x.2 != first_version, x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
             arrayMap(x -> x.2, stored) AS hashes,
             arrayFlatten(groupArray(arrayConcat(
                 arrayFilter(x -> has(supplied, x.1), [
@@ -141,7 +146,8 @@ FROM
             organization_id,
             identity,
             argMin(concat(device_external_id, ' ', toString(type), ' ', toString(end)), position) AS record_id,
-            arraySort(x -> (x.3 != 'accepted', x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
+            argMin(content_hash, (outcome != 'accepted', position)) AS first_version,
+            arraySort(x -> (x.2 != first_version, x.8, x.1), groupArray((position, content_hash, toString(outcome), dataset_id, source_ref, line, received_at, stored_at))) AS stored,
             arrayMap(x -> x.2, stored) AS hashes,
             if(uniqExact(value_wh) > 1, ['value'], []) AS differing_fields
         FROM {database}.read_versions FINAL

@@ -81,15 +81,18 @@ class Quarantine:
         self._insert("ledger_rows", row)
         return at
 
-    def act(self, path: str, action: str, age_s: float = 0, changed: bool = False) -> None:
+    def act(
+        self, path: str, action: str, age_s: float = 0, changed: bool = False, claim_id: str = ""
+    ) -> None:
         """An action on a row, as old as this."""
         topic, at = path.split("/")[-2:]
         self._clickhouse.client.command(
-            "INSERT INTO quarantine_actions (topic, position, action, changed, done_by, stored_at)"
-            " SELECT {topic:String}, {at:UInt64}, {action:String}, {changed:Bool}, 'sweep',"
+            "INSERT INTO quarantine_actions (topic, position, action, changed, claim_id, done_by, stored_at)"
+            " SELECT {topic:String}, {at:UInt64}, {action:String}, {changed:Bool}, {claim:String}, 'sweep',"
             " now64(6) - toIntervalMillisecond({age:UInt32})",
             parameters={
-                "topic": topic, "at": int(at), "action": action, "changed": changed, "age": int(age_s * 1000),
+                "topic": topic, "at": int(at), "action": action, "changed": changed, "claim": claim_id,
+                "age": int(age_s * 1000),
             },
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ from sinks_helpers import NOON, Store, ledger_row
 
 from schemas.identity import position
 from sinks.receipts import Detours, Key, Place, Tally, detours, requests, tallies
+from sinks.refused_lines import refused_lines
 
 FILE = Key("org_a", "ds_a", "file")
 ORDER = ("accepted", "duplicate", "conflict", "quarantined")
@@ -47,6 +48,22 @@ def test_a_redelivered_line_is_one_row(store: Store) -> None:
     assert tally.first == tally.current
     assert tally.reasons == {"missing:ID": 1}
     assert tally.places == [Place("payments", 0, 2, 92), Place("payments", 2, 7, 7)]
+
+
+@pytest.mark.parametrize("line", [0, 2])
+def test_of_a_replay_that_was_sent_twice_one_goes_on(store: Store, line: int) -> None:
+    """When one of two replays of a row is replayed itself, the other one is no further row, nor its voice."""
+    first = row(line, "quarantined", offset=100)
+    replays = [
+        row(line, "quarantined", offset=offset, replay_of=first["position"], reasons=["bad_phone"])
+        for offset in (200, 201)
+    ]
+    store.put("ledger_rows", first, *replays)
+    assert counts(tallies(store.client, [FILE])[FILE]) == [0, 0, 0, 1]
+    store.put("ledger_rows", row(line, offset=300, replay_of=replays[0]["position"]))
+    tally = tallies(store.client, [FILE])[FILE]
+    assert (counts(tally), tally.first["quarantined"], tally.reasons) == ([1, 0, 0, 0], 1, {})
+    assert refused_lines(store.client, *FILE, 0, 10) == []
 
 
 def test_the_same_rows_stored_twice_count_once(store: Store) -> None:

@@ -1,9 +1,10 @@
 """Which refused rows are replayed when what they waited for appears, and that no replay goes round."""
 
+import pytest
 from sinks_helpers import Store
 
 from schemas.identity import position
-from sinks.quarantine_actions import TABLE, Action, Standing, action_batch, standings
+from sinks.quarantine_actions import TABLE, Action, Standing, action_batch, records_of, standings
 from sinks.waiting import START, curable_rows
 
 TOPIC = "reads"
@@ -101,9 +102,9 @@ def test_pages_go_on_where_the_last_one_ended(store: Store) -> None:
     assert found == waiting
 
 
-def act(store: Store, at: int, action: Action) -> None:
+def act(store: Store, at: int, action: Action, claim_id: str = "") -> None:
     """Somebody does something about the row."""
-    batch = action_batch([("org_a", (TOPIC, at))], action, "usr_1")
+    batch = action_batch([("org_a", (TOPIC, at))], action, "usr_1", claim_id=claim_id)
     store.writer.insert(TABLE, batch)
 
 
@@ -139,6 +140,72 @@ def test_a_standing_tells_what_speaks_against_acting(store: Store) -> None:
     assert 0 <= age < 3600
     store.put("ledger_rows", {**named, "organization_id": "org_a", "position": position(1, 0, 10)})
     assert standings(store.client, rows)[TOPIC, untouched] == Standing(replayed=True)
+
+
+def states(store: Store) -> list[str]:
+    """States of all records, by position."""
+    return [str(row["state"]) for row in store.rows("SELECT state FROM quarantine ORDER BY position")]
+
+
+def test_a_late_withdrawal_undoes_no_other_attempt(store: Store) -> None:
+    """What a settler stores about a dead claim says nothing of a discard or a claim made since."""
+    at = refuse(store, 1, "devices", "D1")
+    store.device("dev_1", "D1")
+    place = (TOPIC, at)
+    for action, claim_id, state in (
+        (Action.CLAIMED, "dead", "replaying"),
+        (Action.WITHDRAWN, "dead", "open"),
+        (Action.CLAIMED, "clm_2", "replaying"),
+        (Action.WITHDRAWN, "dead", "replaying"),
+        (Action.DISCARDED, "clm_2", "discarded"),
+        (Action.WITHDRAWN, "dead", "discarded"),
+        (Action.CLAIMED, "clm_3", "replaying"),
+        (Action.WITHDRAWN, "clm_3", "open"),
+    ):
+        act(store, at, action, claim_id)
+        assert states(store) == [state], action
+        assert curable(store) == ([at] if state == "open" else [])
+        latest = {"replaying": Action.CLAIMED, "discarded": Action.DISCARDED, "open": Action.WITHDRAWN}[state]
+        assert standings(store.client, [("org_a", place)])[place].latest is latest
+
+
+@pytest.mark.parametrize(
+    "same", [{"line": 7, "source_ref": "f@1"}, {"replay_of": position(1, 0, 1)}], ids=["line", "replays"]
+)
+def test_records_of_one_received_row_are_acted_on_together(store: Store, same: dict[str, object]) -> None:
+    """A line that came twice, a replay that was sent twice: the first stands for both, in every question."""
+    store.device("dev_1", "D1")
+    begin(store, 1)
+    first, again = (refuse(store, offset, "devices", "D1", **same) for offset in (2, 3))
+    store.device("dev_1", "D1", version=2)
+    owned = ("org_a", (TOPIC, again))
+    assert (states(store), curable(store)) == (["open", "redelivered"], [first])
+    assert records_of(store.client, [owned[1]]) == {owned[1]: [(TOPIC, first), (TOPIC, again)]}
+    act(store, first, Action.DISCARDED)
+    assert (states(store), curable(store)) == (["discarded", "redelivered"], [])
+    assert standings(store.client, [owned])[owned[1]].latest is Action.DISCARDED
+    act(store, again, Action.WITHDRAWN)
+    act(store, first, Action.REQUEUED)
+    assert standings(store.client, [owned])[owned[1]].requeued_at is not None
+    named = {"topic": TOPIC, "position": position(1, 0, 9), "organization_id": "org_a", "replay_of": again}
+    store.put("ledger_rows", {**named, "outcome": "quarantined"})
+    assert (states(store), curable(store)) == (["replayed", "redelivered"], [])
+    assert standings(store.client, [("org_a", (TOPIC, first))])[TOPIC, first].replayed
+
+
+def test_rows_that_cannot_be_told_to_be_one_are_several(store: Store) -> None:
+    """Without a line or file, of another organisation, dataset or file, and a replay beside its original."""
+    store.device("dev_1", "D1")
+    lines: list[dict[str, object]] = [
+        {"line": 7, "source_ref": "f@1"}, {"line": 7, "source_ref": "f@2"}, {"line": 8, "source_ref": "f@1"},
+        {"line": 7, "source_ref": "f@1", "dataset_id": "ds_b"}, {"line": 7}, {"line": 7},
+        {"source_ref": "f@1"}, {"source_ref": "f@1"},
+        {"line": 7, "source_ref": "f@1", "replay_of": position(1, 0, 1)},
+    ]  # fmt: skip
+    for offset, line in enumerate(lines, 1):
+        refuse(store, offset, "devices", "D1", **line)
+    refuse(store, 20, "organizations", "org_b", line=7, source_ref="f@1")
+    assert states(store) == ["open"] * 10
 
 
 def test_the_state_of_a_row_follows_the_latest_action(store: Store) -> None:

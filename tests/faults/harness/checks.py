@@ -3,10 +3,11 @@
 Plain SQL and HTTP; nothing of `streams` or `sinks`. Lost = 0, double = 0, every outcome right.
 """
 
+import random
 from collections import Counter
-from typing import Any
 
 from tests.faults.feed import Feed
+from tests.faults.harness import contents, refusals
 from tests.faults.harness.devices import Devices
 from tests.faults.harness.files import Files
 from tests.faults.harness.plant import Plant
@@ -14,7 +15,9 @@ from tests.faults.harness.plant import Plant
 OUTCOMES = ("accepted", "duplicate", "conflict", "quarantined")
 
 
-def check(plant: Plant, feed: Feed, feed_organization: str, devices: Devices, files: Files) -> dict[str, int]:
+def check(
+    plant: Plant, feed: Feed, feed_organization: str, devices: Devices, files: Files, dice: random.Random
+) -> dict[str, int]:
     """Everything balances; returns how many rows were received by channel.
 
     Raises:
@@ -23,8 +26,13 @@ def check(plant: Plant, feed: Feed, feed_organization: str, devices: Devices, fi
     for topic in ("payments", "reads"):
         plant.books.check(topic)
     _check_feed(plant, feed, feed_organization)
+    contents.check_feed(plant, feed, feed_organization)
+    refusals.check_feed(plant, feed, feed_organization, dice)
     _check_devices(plant, devices)
+    refusals.check_devices(plant, devices, dice)
     _check_files(plant, files)
+    refusals.check_files(plant, files, dice)
+    contents.check_files(plant, files, dice)
     _check_secrets(plant)
     return {"topic": feed.sent, "device": sum(r.reads for r in devices.receipts), "file": sum(files.dropped)}
 
@@ -78,30 +86,35 @@ def _check_devices(plant: Plant, devices: Devices) -> None:
     )
     assert stored == devices.accepted, "acknowledged reads and stored ones differ"
     assert int(count) == len(stored), "a read counts twice"
-    receipts = {
-        ref: (int(received), int(refused))
-        for ref, received, refused in plant.books.rows(
-            "SELECT source_ref, count(), countIf(outcome = 'quarantined') FROM ledger"
+    judged = {
+        ref: {outcome: int(count) for outcome, count in found.items()}
+        for ref, found in plant.books.rows(
+            "SELECT source_ref, sumMap(map(toString(outcome), 1)) FROM ledger"
             f" WHERE organization_id = '{devices.organization_id}' GROUP BY source_ref"
         )
     }
+    told = {
+        item["source_ref"]: item
+        for item in plant.pages(f"/v1/receipts?organization_id={devices.organization_id}&limit=200")
+    }
     for receipt in devices.receipts:
-        assert receipts.get(receipt.id) == (receipt.reads, receipt.rejected), (
+        assert receipt.id in told, f"{receipt} is not listed"
+        found = told[receipt.id]
+        assert (found["received"], found["quarantined"]) == (receipt.reads, receipt.rejected), (
             receipt,
-            receipts.get(receipt.id),
+            found,
         )
+        assert found["adds_up"] == "complete", found
+        by_outcome = {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
+        assert by_outcome == judged[receipt.id], (found, judged[receipt.id])
 
 
 def _check_files(plant: Plant, files: Files) -> None:
     found = _outcomes(plant, files.organization_id)
-    assert found == files.expected, (found, files.expected)
-    stored = plant.books.value(
-        f"SELECT count() FROM payments WHERE organization_id = '{files.organization_id}'"
-    )
-    assert int(stored) == files.ids
+    assert found == files.model.outcomes, (found, files.model.outcomes)
     received: list[int] = []
     totals = Counter[str]()
-    for run in _runs(plant, files.dataset_id):
+    for run in plant.pages(f"/v1/runs?dataset_id={files.dataset_id}&limit=100"):
         told = plant.api.get(f"/v1/runs/{run['id']}")
         if not told["files"]:
             continue
@@ -110,19 +123,7 @@ def _check_files(plant: Plant, files: Files) -> None:
         received += [file["received"] for file in told["files"]]
         totals.update({outcome: told[outcome] for outcome in OUTCOMES})
     assert sorted(received) == sorted(files.dropped), "files and their receipts"
-    assert +totals == files.expected, (totals, files.expected)
-
-
-def _runs(plant: Plant, dataset_id: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    path = f"/v1/runs?dataset_id={dataset_id}&limit=100"
-    cursor = ""
-    while True:
-        page = plant.api.get(path + cursor)
-        found += page["items"]
-        if not page["next"]:
-            return found
-        cursor = f"&cursor={page['next']}"
+    assert +totals == files.model.outcomes, (totals, files.model.outcomes)
 
 
 def _check_secrets(plant: Plant) -> None:

@@ -3,9 +3,10 @@
 import csv
 import io
 import random
-import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,19 @@ from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sunledger.demo.client import ApiRefused
+from tests.faults.harness.model import Model
 from tests.faults.harness.plant import Plant
+from tests.faults.sending import Sending
 from tests.support.workers import payment, wait_until
 
 BUCKET = "field-payments"
 NAME = "ELECTRICITY_PAYMENT.csv"
-HEADER = list(payment(0))
+HEADER = [*payment(0), "STATUS"]
+STATUSES = ("paid", "settled", "pending")
+"""Payments with the last one are stored, and not counted."""
+METERS, CONNECTED = 12, 8
+"""Meters that pay, and how many of them belong to a connection."""
+FIRST_PAYMENT = datetime(2024, 2, 29, tzinfo=UTC)
 DONE_S = 240.0
 Row = dict[str, str]
 
@@ -31,8 +39,7 @@ class Files:
         self._plant = plant
         self._random = random.Random(seed)
         self._rows = rows
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="files", daemon=True)
+        self._sending = Sending("files", self._one, lambda: self._random.uniform(0.1, 1.0))
         store = plant.endpoints.s3
         self._s3 = boto3.client(
             "s3",
@@ -42,9 +49,10 @@ class Files:
             aws_secret_access_key=store.secret_key,
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
         )
-        self._contents: dict[str, set[tuple[str, ...]]] = {}
-        self.expected = Counter[str]()
-        """Outcomes of all rows that were dropped, by the model: the order of files and lines decides."""
+        self.model = Model()
+        """What must become of all rows that were dropped: the order of files and lines decides."""
+        self.refused = Counter[str]()
+        """IDs of the rows that cannot be accepted."""
         self.dropped: list[int] = []
         """Rows of each file."""
         self.organization_id = plant.api.post("/v1/organizations", name="Files Ltd")["id"]
@@ -57,55 +65,62 @@ class Files:
             s3={"bucket": BUCKET, "endpoint_url": plant.s3_url, "access_key": store.access_key,
                 "secret_key": store.secret_key},
         )["id"]  # fmt: skip
-
-    @property
-    def ids(self) -> int:
-        """Payments that must be stored."""
-        return len(self._contents)
+        for number in range(CONNECTED):
+            plant.api.post("/v1/connections", project_id=project["id"], external_id=f"M{number}")
 
     def start(self) -> None:
         """Begin to drop."""
-        self._thread.start()
+        self._sending.start()
+
+    def check(self) -> None:
+        """Files are dropped. Raises AssertionError when they are not any more."""
+        self._sending.check()
+
+    def abandon(self) -> None:
+        """No further file is dropped: the run has failed."""
+        self._sending.stop()
+        self.close()
 
     def finish(self) -> None:
-        """Stop after the file under way, and wait until it is moved."""
-        self._stopping.set()
-        self._thread.join(DONE_S + 60)
-        assert not self._thread.is_alive(), "a file is still in the bucket"
+        """Stop after the file under way, and wait until it is moved.
+
+        Raises:
+            AssertionError: it is not moved.
+        """
+        self._sending.finish(DONE_S + 60)
 
     def close(self) -> None:
         """End the connections to the bucket."""
         self._s3.close()
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._random.uniform(0.1, 1.0)):
-            rows = [self._row() for _ in range(self._random.randrange(1, self._rows))]
-            for row in rows:
-                self._model(row)
-            self.dropped.append(len(rows))
-            self._patiently(partial(self._s3.put_object, Bucket=BUCKET, Key=NAME, Body=_csv(rows)))
-            self._patiently(lambda: self._plant.api.post(f"/v1/datasets/{self.dataset_id}/run"))
-            wait_until(self._moved, DONE_S, "the move of the file")
+    def _one(self) -> None:
+        rows = [self._row() for _ in range(self._random.randrange(1, self._rows))]
+        self.dropped.append(len(rows))
+        self._patiently(partial(self._s3.put_object, Bucket=BUCKET, Key=NAME, Body=_csv(rows)))
+        self._patiently(lambda: self._plant.api.post(f"/v1/datasets/{self.dataset_id}/run"))
+        wait_until(self._moved, DONE_S, "the move of the file")
 
     def _row(self) -> Row:
         """A new payment, one sent before (as it was, or changed), or a row that cannot be accepted."""
-        dice, known = self._random.random(), len(self._contents)
+        dice, known = self._random.random(), len(self.model.payments)
         if dice < 0.03:
-            return {**payment(0), "ID": f"X{self._random.randrange(10**6)}", "PAYMENT_AMOUNT": "1 000,50"}
+            row = {**self._payment(0, 0), "ID": f"X{self._random.randrange(10**6)}"}
+            self.refused[row["ID"]] += 1
+            self.model.outcomes["quarantined"] += 1
+            return {**row, "PAYMENT_AMOUNT": "1 000,50"}
         number = self._random.randrange(known) if dice < 0.3 and known else known
-        return payment(number, PAYMENT_AMOUNT=str(5000 + (self._random.randrange(3) if dice < 0.1 else 0)))
+        row = self._payment(number, self._random.randrange(3) if dice < 0.06 else 0)
+        if 0.06 < dice < 0.12:
+            row["STATUS"] = self._random.choice(STATUSES)
+        self.model.receive(row["ID"], Decimal(row["PAYMENT_AMOUNT"]), row["STATUS"], row["METER_ID"])
+        return row
 
-    def _model(self, row: Row) -> None:
-        if row["ID"].startswith("X"):
-            self.expected["quarantined"] += 1
-            return
-        known = self._contents.setdefault(row["ID"], set())
-        content = tuple(row.values())
-        if content in known:
-            self.expected["duplicate"] += 1
-        else:
-            self.expected["conflict" if known else "accepted"] += 1
-            known.add(content)
+    def _payment(self, number: int, variant: int) -> Row:
+        moment = FIRST_PAYMENT + timedelta(seconds=number * 7919 % (2 * 365 * 86_400))
+        return payment(
+            number, PAYMENT_AMOUNT=str(100 + number % 7919 + 10_000 * variant), TIMESTAMP=moment.isoformat(),
+            METER_ID=f"M{number % METERS}", STATUS=STATUSES[0],
+        )  # fmt: skip
 
     def _moved(self) -> bool:
         """Whether the file is gone; asks for a run again, because the one before may have failed."""

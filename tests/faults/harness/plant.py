@@ -8,15 +8,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from sunledger.demo.client import ApiClient
+from sunledger.embedded.kafka import Kafka
 from sunledger.embedded.process import Child
 from sunledger.embedded.stack import Stack
 from sunledger.installation import environment
 from tests.faults.books import Books
+from tests.faults.harness.broker import ProxiedKafka
 from tests.faults.harness.proxy import Proxy
 from tests.support.workers import free_port, wait_until
 
@@ -38,10 +41,23 @@ class Plant:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stack = Stack(folder / "data")
+        self.proxies: dict[str, Proxy] = {}
+        self.processes: dict[str, Child] = {}
+        self._ports: dict[str, int] = {}
+        try:
+            self._build()
+        except BaseException:
+            self.close()  # the next seed must find the machine as this one did
+            raise
+
+    def _build(self) -> None:
+        folder = self.folder
+        self.stack.start("clickhouse")  # decides where the others will be
+        self.proxies["kafka"] = self._second_door()
         self.stack.start()
         found = self.stack.endpoints
         self.endpoints = found
-        self.proxies = {
+        self.proxies |= {
             "clickhouse": _proxy(found.clickhouse),
             "redis": _proxy(found.redis),
             "s3": _proxy(found.s3.url),
@@ -49,12 +65,11 @@ class Plant:
         self._env = {
             **environment(folder / "data", found),
             **{f"SUNLEDGER_{name}": value for name, value in SHORT.items()},
+            "SUNLEDGER_KAFKA": f"127.0.0.1:{self.proxies['kafka'].port}",
             "SUNLEDGER_CLICKHOUSE_URL": self.through("clickhouse", found.clickhouse),
             "SUNLEDGER_REDIS_URL": self.through("redis", found.redis),
             "SUNLEDGER_SOURCE_HOSTS": urlsplit(self.s3_url).netloc,
         }
-        self.processes: dict[str, Child] = {}
-        self._ports: dict[str, int] = {}
         migrated = subprocess.run(
             [sys.executable, "-m", "sunledger", "migrate"],
             env={**os.environ, **self._env},
@@ -63,13 +78,23 @@ class Plant:
             check=False,
         )
         assert migrated.returncode == 0, migrated.stderr
-        for name in ("api", "producers", "worker-1", "worker-2"):
+        for name in ("api", "producers", "worker-1", "worker-2", "verifier"):
             self.start(name)
         for name in list(self.processes):
             self.wait_ready(name)
         self.api = ApiClient(found.api)
         self.api.login(**found.admin)
         self.books = Books(found.kafka, "", "sunledger", found.clickhouse, "sunledger")
+
+    def _second_door(self) -> Proxy:
+        """The broker's second listener, which our processes use, and the proxy before it."""
+        far_port = free_port()
+        proxy = Proxy("127.0.0.1", far_port)
+        parts = self.stack._planned.parts
+        plain = parts["kafka"]
+        assert isinstance(plain, Kafka)
+        parts["kafka"] = ProxiedKafka.of(plain, far_port, proxy.port)
+        return proxy
 
     @property
     def s3_url(self) -> str:
@@ -132,6 +157,17 @@ class Plant:
         code = self.processes[name].wait(60)
         assert code == 0, f"{name} ended with {code}:\n" + "\n".join(self.processes[name].tail(20))
         self.start(name)
+
+    def pages(self, path: str) -> list[dict[str, Any]]:
+        """All items of a list of the API."""
+        found: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            page = self.api.get(path + cursor)
+            found += page["items"]
+            if not page["next"]:
+                return found
+            cursor = f"&cursor={quote(page['next'])}"
 
     def add_partition(self, topic: str) -> int:
         """One partition more, while everything runs; returns their number."""

@@ -2,14 +2,16 @@
 
 import random
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tests.faults.feed import DEVICES, Feed
 from tests.faults.harness.checks import check
 from tests.faults.harness.devices import DEVICES as FIELD_DEVICES
 from tests.faults.harness.devices import Devices
-from tests.faults.harness.files import Files
+from tests.faults.harness.files import CONNECTED, Files
 from tests.faults.harness.plant import Plant
 from tests.faults.harness.strikes import Strikes
 from tests.support.workers import wait_until
@@ -34,24 +36,22 @@ def run(seed: int, folder: Path, strikes: int | None = None, a_second: int = 600
     """
     began, dice = time.monotonic(), random.Random(seed)
     plant = Plant(folder)
-    try:
+    with ExitStack() as ended:
+        ended.callback(plant.close)
         organization = _registered(plant)
         devices, files = Devices(plant, seed), Files(plant, seed)
+        ended.callback(devices.abandon)
+        ended.callback(files.abandon)
         _await_registry(plant)
         with Feed(plant.endpoints.kafka, "", organization, seed, a_second) as feed:
             devices.start()
             files.start()
-            done = _strike(plant, dice, strikes)
+            done = _strike(plant, dice, strikes, (feed, devices, files))
             feed.finish()
-        for part in ("clickhouse", "redis", "s3"):
-            plant.proxies[part].heal()
         files.finish()
         devices.finish()
         _drain(plant)
-        received = check(plant, feed, organization, devices, files)
-        files.close()
-    finally:
-        plant.close()
+        received = check(plant, feed, organization, devices, files, dice)
     return Report(seed, done, received, time.monotonic() - began)
 
 
@@ -69,12 +69,20 @@ def _registered(plant: Plant) -> str:
 def _await_registry(plant: Plant) -> None:
     """Rows of what the workers do not know yet would be refused first, and replay themselves later."""
     everything = {"devices": len(DEVICES) + FIELD_DEVICES, "datasets": 1, "organizations": 3}
+    everything["connections"] = CONNECTED
     for view, count in everything.items():
         known = f"SELECT count() FROM {view}"
         wait_until(lambda sql=known, n=count: int(plant.books.value(sql)) == n, DRAINED_S, f"the {view}")  # type: ignore[misc]
 
 
-def _strike(plant: Plant, dice: random.Random, count: int | None) -> list[str]:
+class Sender(Protocol):
+    """Sends from a thread of its own."""
+
+    def check(self) -> None:
+        """Raises AssertionError when it does not send any more."""
+
+
+def _strike(plant: Plant, dice: random.Random, count: int | None, senders: Sequence[Sender]) -> list[str]:
     """Strike one after the other, each after a moment of work; what died by itself is started again."""
     todo = Strikes(plant, dice).all()
     dice.shuffle(todo)
@@ -85,12 +93,17 @@ def _strike(plant: Plant, dice: random.Random, count: int | None) -> list[str]:
         print(f"  {strike.__name__}", flush=True)
         strike()
         plant.revive()
+        for sender in senders:
+            sender.check()
     time.sleep(2.0)
     return done
 
 
 def _drain(plant: Plant) -> None:
-    """Return when everything in the topics is committed."""
+    """Return when everything in the topics is committed, and every process is ready.
+
+    The verifier is among them: at the end it has nothing to report.
+    """
 
     def drained() -> bool:
         plant.revive()

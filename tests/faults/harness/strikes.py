@@ -25,13 +25,21 @@ class Strikes:
             self.pause_worker,
             self.join_and_leave,
             self.kill_api,
+            self.stop_api,
+            self.pause_api,
+            self.kill_verifier,
             self.kill_producers,
+            self.stop_producers,
             self.pause_producers,
             self.kill_kafka,
             self.pause_kafka,
+            self.cut_kafka,
+            self.slow_kafka,
             self.kill_clickhouse,
             self.clickhouse_away,
+            self.pause_clickhouse,
             self.kill_redis,
+            self.pause_redis,
             self.kill_s3,
             self.cut_clickhouse,
             self.slow_clickhouse,
@@ -56,7 +64,10 @@ class Strikes:
 
     def pause_worker(self) -> None:
         """SIGSTOP for longer than the session: it wakes up as a zombie."""
-        child = self._plant.processes[self._worker()]
+        self._pause(self._worker())
+
+    def _pause(self, name: str) -> None:
+        child = self._plant.processes[name]
         child.send(signal.SIGSTOP)
         self._wait(OUTAGE_S)
         child.send(signal.SIGCONT)
@@ -73,16 +84,29 @@ class Strikes:
         """kill -9 of the API, in the middle of requests."""
         self._plant.kill("api")
 
+    def stop_api(self) -> None:
+        """SIGTERM of the API: requests under way are answered, or sent again."""
+        self._plant.stop("api")
+
+    def pause_api(self) -> None:
+        """SIGSTOP of the API, with requests in hand."""
+        self._pause("api")
+
+    def kill_verifier(self) -> None:
+        """kill -9 of the verifier: it starts from nothing, and must find nothing."""
+        self._plant.kill("verifier")
+
     def kill_producers(self) -> None:
         """kill -9 of poller, relay and brakes, in the middle of a file."""
         self._plant.kill("producers")
 
     def pause_producers(self) -> None:
         """SIGSTOP for a while: a file waits in the middle."""
-        child = self._plant.processes["producers"]
-        child.send(signal.SIGSTOP)
-        self._wait(OUTAGE_S)
-        child.send(signal.SIGCONT)
+        self._pause("producers")
+
+    def stop_producers(self) -> None:
+        """SIGTERM: the file under way is given back, and taken up again."""
+        self._plant.stop("producers")
 
     def kill_kafka(self) -> None:
         """kill -9 of the broker, started again over the same data."""
@@ -92,9 +116,20 @@ class Strikes:
 
     def pause_kafka(self) -> None:
         """SIGSTOP of the broker for longer than the session."""
-        self._plant.stack.pause("kafka")
-        self._wait(OUTAGE_S)
-        self._plant.stack.resume("kafka")
+        self._freeze("kafka", OUTAGE_S)
+
+    def _freeze(self, part: str, seconds: float) -> None:
+        self._plant.stack.pause(part)
+        self._wait(seconds)
+        self._plant.stack.resume(part)
+
+    def cut_kafka(self) -> None:
+        """Every connection to the broker breaks, new ones are refused for a while."""
+        self._cut("kafka", self._dice.uniform(0.1, 3))
+
+    def slow_kafka(self) -> None:
+        """Every piece of every conversation with the broker takes its time."""
+        self._slow("kafka")
 
     def kill_clickhouse(self) -> None:
         """kill -9 of the store, started again over the same data."""
@@ -107,10 +142,18 @@ class Strikes:
         self._wait(OUTAGE_S)
         self._plant.stack.start("clickhouse")
 
+    def pause_clickhouse(self) -> None:
+        """SIGSTOP of the store: connections stay, answers do not come; what it had in hand it does later."""
+        self._freeze("clickhouse", OUTAGE_S)
+
     def kill_redis(self) -> None:
         """kill -9 of Valkey: token states are gone and rebuilt."""
         self._plant.stack.kill("redis")
         self._plant.stack.start("redis")
+
+    def pause_redis(self) -> None:
+        """SIGSTOP of Valkey: questions about tokens stay without an answer."""
+        self._freeze("redis", self._dice.uniform(1, 4))
 
     def kill_s3(self) -> None:
         """kill -9 of the S3 server."""
@@ -123,9 +166,12 @@ class Strikes:
 
     def slow_clickhouse(self) -> None:
         """Every piece of every conversation with the store takes its time."""
-        self._plant.proxies["clickhouse"].slow(0.3)
+        self._slow("clickhouse")
+
+    def _slow(self, part: str) -> None:
+        self._plant.proxies[part].slow(0.3)
         self._wait(self._dice.uniform(2, 5))
-        self._plant.proxies["clickhouse"].heal()
+        self._plant.proxies[part].heal()
 
     def cut_redis(self) -> None:
         """The same for Valkey."""

@@ -1,0 +1,243 @@
+"""Claims on refused rows: settled on a busy topic, on one received row, withdrawn late; bulk walks end."""
+
+import asyncio
+import json
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from api_helpers import Api, MakeApi, assert_problem, topic_records
+from refused import ORG, PAYMENT, Quarantine, audited, post, state
+from sqlalchemy import select
+
+from api.db import now_ms
+from api.ledger.tails import TopicState
+from api.parts import ApiParts
+from api.quarantine.claims import Claims
+from api.quarantine.horizons import Horizons
+from api.quarantine.settling import Settler
+from api.store import Store
+from api.tables import QuarantineClaim
+from sinks.quarantine_actions import CLAIM_S
+from sunledger.embedded.stack import Endpoints
+
+
+@pytest.fixture
+def quarantine(clickhouse: Any, kafka_prefix: str) -> Quarantine:
+    """The test's quarantine, empty."""
+    return Quarantine(clickhouse, kafka_prefix)
+
+
+class Busy:
+    """The ends of a topic into which rows come all the time: each look finds ten more than the one before."""
+
+    def __init__(self, clickhouse: Any) -> None:
+        self._clickhouse = clickhouse
+        self.end = 0
+
+    def state(self, topic: str) -> TopicState:
+        """As `TopicTails.state`."""
+        self.end += 10
+        return TopicState("id_1", {0: (0, self.end)})
+
+    def judge(self, topic: str, next_offset: int) -> None:
+        """The workers have finished everything below an offset."""
+        client = self._clickhouse.client
+        if not self._clickhouse.rows("SELECT 1 FROM topic_epochs"):
+            client.insert("topic_epochs", [[topic, "id_1", 0]], ["topic", "topic_id", "epoch"])
+        names = ["topic", "epoch", "partition", "first_offset", "next_offset"]
+        client.insert("ledger_ranges", [[topic, 0, 0, 0, next_offset]], names)
+
+
+def dead_claim(api: Api, quarantine: Quarantine, path: str) -> None:
+    """A claim, and its word in ClickHouse, of a process that died long ago."""
+    topic, at = path.split("/")[-2:]
+    long_ago = now_ms() - timedelta(seconds=2 * CLAIM_S)
+    claim = {"organization_id": json.dumps(ORG), "claim_id": "clm_dead", "claimed_at": long_ago}
+    with api.running.db.write() as session:
+        session.add(QuarantineClaim(topic=topic, position=at, **claim))
+    quarantine.act(path, "claimed", age_s=2 * CLAIM_S, claim_id="clm_dead")
+
+
+def claims(api: Api) -> int:
+    """How many claims there are."""
+    with api.running.db.read() as session:
+        return len(session.scalars(select(QuarantineClaim)).all())
+
+
+# -- horizons
+
+
+def test_a_horizon_is_what_was_there_at_the_first_look(clickhouse: Any, whole: ApiParts) -> None:
+    """It stands still while more comes; a second one covers what was sent on; a new intention has its own."""
+    busy = Busy(clickhouse)
+    assert whole.clickhouse is not None
+    store = Store(whole.clickhouse)
+    horizons = Horizons(store, busy)  # type: ignore[arg-type]
+    old, new = (("t", 1), "clm_1"), (("t", 1), "clm_2")
+    assert horizons.passed("t", [old]) == set()
+    first = 10
+    busy.judge("t", first - 1)
+    assert horizons.passed("t", [old]) == set()
+    busy.judge("t", first)
+    assert horizons.passed("t", [old]) == set()  # what was forwarded until now waits at its home
+    busy.judge("t", busy.end - 10)
+    horizons.look()
+    busy.judge("t", busy.end - 10)
+    horizons.look()
+    assert horizons.passed("t", [old, new]) == {old}
+    store.close()
+
+
+def test_a_topic_that_was_made_anew_has_other_ends(clickhouse: Any, whole: ApiParts) -> None:
+    """Offsets of the old log say nothing about the new one: its own ends are waited for."""
+    busy = Busy(clickhouse)
+    assert whole.clickhouse is not None
+    store = Store(whole.clickhouse)
+    horizons = Horizons(store, busy)  # type: ignore[arg-type]
+    old = (("t", 1), "clm_1")
+    assert horizons.passed("t", [old]) == set()
+    busy.judge("t", 10)
+    busy.state = lambda topic: TopicState("id_2", {0: (0, 5)})  # type: ignore[method-assign]
+    assert horizons.passed("t", [old]) == set()
+    clickhouse.client.insert("topic_epochs", [["t", "id_2", 1]], ["topic", "topic_id", "epoch"])
+    clickhouse.client.insert(
+        "ledger_ranges", [["t", 1, 0, 0, 5]], ["topic", "epoch", "partition", "first_offset", "next_offset"]
+    )
+    assert horizons.passed("t", [old]) == {old}
+    store.close()
+
+
+async def test_old_intentions_are_settled_while_rows_come_in(
+    make_api: MakeApi, whole: ApiParts, clickhouse: Any, quarantine: Quarantine
+) -> None:
+    """A dead claim, and a dead sweep's word: the workers need not catch up with a topic that goes on."""
+    busy = Busy(clickhouse)
+    api = await make_api(replace(whole, tails=busy))  # type: ignore[arg-type]
+    await api.log_in()
+    claimed, swept = quarantine.put(), quarantine.put(missing_kind="datasets", missing_id="ds_1")
+    topic = claimed.split("/")[-2]
+    dead_claim(api, quarantine, claimed)
+    quarantine.act(swept, "requeued", age_s=2 * CLAIM_S)
+    for path in (claimed, swept):
+        assert_problem(await post(api, f"{path}/discard", reason="given up"), 409, "being_replayed")
+    for _ in range(4):
+        busy.judge(topic, busy.end - 1)  # some rows are always on their way
+        await asyncio.to_thread(api.running.settler.step)
+    assert claims(api) == 0
+    assert await state(api, claimed) == "open"
+    for path in (claimed, swept):
+        assert (await post(api, f"{path}/discard", reason="given up")).status_code == 200
+
+
+# -- one received row
+
+
+async def test_a_line_that_came_twice_is_replayed_once(
+    whole_api: Api, quarantine: Quarantine, endpoints: Endpoints
+) -> None:
+    """Two corrections at once, with two IDs, publish one record; the line is listed and counted once."""
+    line = {"source_ref": "s3://b/f@1", "line": 2}
+    first, again = quarantine.put(**line), quarantine.put(**line)
+    items = (await whole_api.http.get("/v1/quarantine")).json()["items"]
+    assert [item["position"] for item in items] == [first.split("/")[-1]]
+    assert (await whole_api.http.get("/v1/quarantine/counts")).json()["total"] == 1
+    found = (await whole_api.http.get(again)).json()
+    positions = [path.split("/")[-1] for path in (first, again)]
+    assert (found["state"], found["records"]) == ("redelivered", positions)
+    answers = await asyncio.gather(
+        post(whole_api, f"{first}/replay", changes={"ID": "NEW-0"}),
+        post(whole_api, f"{again}/replay", changes={"ID": "NEW-1"}),
+    )
+    assert sorted(answer.status_code for answer in answers) == [202, 409]
+    third = quarantine.put(**line)  # and one more while the replay is on its way
+    assert_problem(await post(whole_api, f"{third}/replay", changes={"ID": "NEW-2"}), 409, "being_replayed")
+    assert_problem(await post(whole_api, f"{third}/discard", reason="twice"), 409, "being_replayed")
+    assert len(topic_records(endpoints.kafka, first.split("/")[-2])) == 1
+    quarantine.judge(first if answers[0].status_code == 202 else again)
+    assert await asyncio.to_thread(whole_api.running.settler.step) == 2
+    assert claims(whole_api) == 0
+    for path in (first, again, third):
+        assert_problem(await post(whole_api, f"{path}/replay"), 409, "already_replayed")
+    assert await state(whole_api, first) == "replayed"
+
+
+async def test_a_line_that_came_twice_is_discarded_and_restored_once(
+    whole_api: Api, quarantine: Quarantine
+) -> None:
+    """Under any of its records; a further one that comes later is discarded with them."""
+    line = {"source_ref": "s3://b/f@1", "line": 2}
+    first, again = quarantine.put(**line), quarantine.put(**line)
+    assert (await post(whole_api, f"{again}/discard", reason="not ours")).status_code == 200
+    quarantine.put(**line)
+    assert await state(whole_api, first) == "discarded"
+    assert_problem(await post(whole_api, f"{first}/replay"), 409, "discarded")
+    assert (await post(whole_api, f"{first}/restore")).status_code == 200
+    assert await state(whole_api, first) == "open"
+    assert claims(whole_api) == 0
+    assert len(await audited(whole_api, subject_kind="quarantined_row")) == 2
+
+
+# -- late words
+
+
+class Slow(Store):
+    """The store of another process, whose insert is held up."""
+
+    def hold(self) -> None:
+        """Hold inserts up from now on, until `go` is set."""
+        self.at, self.go = threading.Event(), threading.Event()
+
+    def append(self, table: str, batch: Any) -> None:
+        """As `Store.append`, late."""
+        self.at.set()
+        assert self.go.wait(60)
+        super().append(table, batch)
+
+
+async def test_a_settler_that_is_late_undoes_no_discard(
+    whole_api: Api, whole: ApiParts, quarantine: Quarantine
+) -> None:
+    """Two processes give the same dead claim up; by the time the slower one says so the row is discarded."""
+    path = quarantine.put()
+    dead_claim(whole_api, quarantine, path)
+    assert whole.clickhouse is not None
+    slow = Slow(whole.clickhouse)
+    slow.hold()
+    other = Settler(Claims(whole_api.running.db), slow, whole.tails)
+    step = asyncio.create_task(asyncio.to_thread(other.step))
+    try:
+        assert await asyncio.to_thread(slow.at.wait, 60)
+        assert (await post(whole_api, f"{path}/discard", reason="given up for good")).status_code == 200
+    finally:
+        slow.go.set()
+        await step
+        slow.close()
+    assert quarantine.actions(path) == ["claimed", "withdrawn", "claimed", "discarded", "withdrawn"]
+    assert await state(whole_api, path) == "discarded"
+    assert len(await audited(whole_api, action="quarantine.withdrawn")) == 1
+
+
+# -- walks
+
+
+async def test_a_walk_does_not_meet_its_own_replays(whole_api: Api, quarantine: Quarantine) -> None:
+    """Each row is replayed once though all are refused again; the replays belong to the next walk."""
+    open_rows = [quarantine.put(PAYMENT | {"ID": f"P{number}"}) for number in range(4)]
+    body: dict[str, Any] = {"reason": "bad_decimal", "limit": 2}
+    matched, done = [], 0
+    for _ in range(2):
+        answer = (await post(whole_api, "/v1/quarantine/replays", **body)).json()
+        for path in open_rows[done : done + answer["done"]]:
+            quarantine.judge(path, "quarantined")
+            quarantine.put(replay_of=int(path.rpartition("/")[2]))
+        matched.append(answer["matched"])
+        done += answer["done"]
+        body["cursor"] = answer["next"]
+    assert (matched, done, body.pop("cursor")) == ([4, 2], 4, None)
+    assert (await post(whole_api, "/v1/quarantine/replays", **body, dry_run=True)).json()["matched"] == 4
+    for cursor in ("WyJ0IiwxXQ", "WyJ0IiwxLCJ4Il0", "WyJ0IiwxLC0xXQ"):
+        answer = await post(whole_api, "/v1/quarantine/replays", **body, cursor=cursor)
+        assert_problem(answer, 400, "bad_cursor")
