@@ -6,7 +6,9 @@ nothing else is sent.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Final
 
@@ -43,7 +45,6 @@ class Bulk:
         self._error: PublishError | None = None
         self._started = time.monotonic()
         self._connection = connect(self._failed)
-        self._produce = self._connection.produce
 
     def __enter__(self) -> "Bulk":
         return self
@@ -54,32 +55,38 @@ class Bulk:
         """Give up what still waits."""
         self._connection.discard()
 
-    def add(self, record: Record, deadline_s: float) -> None:
-        """Hand a record over; while the buffer is full wait, at most `deadline_s` seconds.
+    def add(self, records: Iterable[Record], deadline_s: float) -> None:
+        """Hand records over; while the buffer is full wait, at most `deadline_s` seconds for each.
 
         Raises:
             BrokerUnavailable: the buffer stayed full, or a record of this file has failed already.
-            RecordTooLarge: the record exceeds the limit.
+            RecordTooLarge: one exceeds the limit.
         """
-        topic, key, value, headers, partition = record
-        self._topic = topic
-        until = 0.0
-        while True:
-            if self._error is not None:
-                raise self._error
+        produce = self._connection.produce
+        for topic, key, value, headers, partition in records:
             try:
-                self._produce(topic, value, key, partition, headers=headers)
+                produce(topic, value, key, partition, headers=headers)
             except BufferError:
-                self._check()
-                until = until or time.monotonic() + deadline_s
-                if time.monotonic() >= until:
-                    raise BrokerUnavailable("the buffer stays full") from None
-                time.sleep(_FULL_WAIT_S)
+                self._wait_for_room(
+                    partial(produce, topic, value, key, partition, headers=headers), deadline_s
+                )
             except KafkaException as error:
                 raise self._refused(topic, error.args[0]) from None
-            else:
-                self._sent += 1
-                return
+            self._topic = topic
+            self._sent += 1
+        if self._error is not None:
+            raise self._error
+
+    def _wait_for_room(self, produce: Callable[[], None], deadline_s: float) -> None:
+        until = time.monotonic() + deadline_s
+        while time.monotonic() < until:
+            self._check()
+            if self._error is not None:
+                raise self._error
+            time.sleep(_FULL_WAIT_S)
+            with suppress(BufferError):
+                return produce()
+        raise BrokerUnavailable("the buffer stays full")
 
     def wait(self, deadline_s: float) -> int:
         """Wait until all records are acknowledged; returns how many there were.

@@ -74,6 +74,11 @@ class Connection:
             own["delivery.report.only.error"] = True
             own["on_delivery"] = lambda error, _message: on_failure(error)
         self._producer = Producer(client_options(kafka, own), logger=LibrdkafkaLog())
+        self.produce: Callable[..., None] = self._producer.produce
+        """Hands one record over, see `confluent_kafka.Producer.produce`.
+
+        Raises BufferError when too many records wait, KafkaException when librdkafka refuses the record.
+        """
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=f"{client_id}-callbacks", daemon=True)
         self._thread.start()
@@ -82,15 +87,6 @@ class Connection:
     def waiting(self) -> int:
         """Records handed over and not yet acknowledged."""
         return len(self._producer)
-
-    def produce(self, topic: str, *arguments: Any, **named: Any) -> None:
-        """Hand one record over, see `confluent_kafka.Producer.produce`.
-
-        Raises:
-            BufferError: too many records wait.
-            KafkaException: librdkafka refuses the record.
-        """
-        self._producer.produce(topic, *arguments, **named)
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Blocks, at most some two seconds.

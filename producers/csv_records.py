@@ -103,6 +103,9 @@ class CsvRecords:
 
     def _records_of(self, lines: list[str]) -> tuple[list[list[str]], Sequence[int]]:
         """Records that begin the lines, and how many lines they are together with those before each."""
+        text = "".join(lines)
+        if '"' not in text and (found := _unquoted(text, self.delimiter)) is not None:
+            return found, range(1, len(lines) + 1)
         try:
             records = list(csv.reader(lines, delimiter=self.delimiter, strict=True))
         except csv.Error:
@@ -211,6 +214,15 @@ class CsvRecords:
         if not _is_text(self._record):
             raise FileRefused(Code.BAD_ENCODING, "the header is not text in UTF-8")
         return cells
+
+
+def _unquoted(text: str, delimiter: str) -> list[list[str]] | None:
+    """Records of lines without quotes, as `csv.reader` would read them; None where it would refuse one."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+        if "\r" in text:
+            return None
+    return [line.split(delimiter) for line in text.removesuffix("\n").split("\n")]
 
 
 def _is_row(cells: Sequence[str], width: int) -> bool:

@@ -86,8 +86,7 @@ class RowFeed:
                     self._backoff.check()
                     if not isinstance(rows, PlainRows):
                         unreadable += sum(isinstance(row, UnreadableRow) for row in rows)
-                    for record in self._rows.of(origin, rows, partitions):
-                        bulk.add(record, FILE_DELIVERY_TIMEOUT_S)
+                    bulk.add(self._rows.of(origin, rows, partitions), FILE_DELIVERY_TIMEOUT_S)
                     pace.sent(len(rows))
                 received = bulk.wait(FILE_DELIVERY_TIMEOUT_S + 5)
             except (DatasetPaused, SourceError):

@@ -9,8 +9,8 @@ import orjson
 from schemas import headers
 from schemas.personal import Pseudonymizer, Sealer
 
-MOST_PERSONS: Final = 32_768
-"""How many are remembered before all are forgotten; some 20 MB."""
+MOST_PERSONS: Final = 65_536
+"""How many are remembered before all are forgotten; some 80 MB."""
 
 Headers = list[tuple[str, bytes]]
 Replaced = tuple[dict[str, str], Headers]

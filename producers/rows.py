@@ -17,7 +17,7 @@ from producers.group import Record
 from producers.persons import Headers, Persons, picker
 from producers.table_rows import PlainRows, Row, TableRow, UnreadableRow
 from schemas import headers
-from schemas.cells import plain_text
+from schemas.cells import PLACEHOLDERS, plain_text
 from schemas.fields import CUSTOM, PERSONAL
 from schemas.identity import home_of, homes_of, netstrings
 from schemas.outcomes import Code
@@ -100,18 +100,19 @@ class RowRecords:
         personal = tuple(name for name in names if name in PERSONAL)
         persons, pick = self._persons_of(origin.organization_id, personal), picker(names, personal)
         places = _places(origin, rows.lines, rows.column("ID"), partitions)
+        replaced_of, dumps, line_header = persons.replaced, orjson.dumps, headers.LINE
         for line, texts, (key, partition) in zip(rows.lines, rows.cells, places, strict=True):
-            replaced, seal = persons.replaced(pick(texts))
+            replaced, seal = replaced_of(pick(texts))
             if "" in texts:
                 cells = {name: text for name, text in zip(names, texts, strict=False) if text}
             else:
                 cells = dict(zip(names, texts, strict=False))
             cells.update(replaced)
-            value = orjson.dumps(cells)
+            value = dumps(cells)
             if len(value) > _FITS_BYTES and _fitting(value, seal) is None:
                 yield self._too_long(origin, line, partitions)
             else:
-                yield Record(topic, key, value, [*shared, (headers.LINE, b"%d" % line), *seal], partition)
+                yield Record(topic, key, value, [*shared, (line_header, b"%d" % line), *seal], partition)
 
     def _persons_of(self, organization_id: str, personal: tuple[str, ...]) -> Persons:
         """The persons of an organisation's files with these personal columns."""
@@ -202,7 +203,9 @@ def _places(
 
 def _key(prefix: bytes, given: Any) -> bytes | None:
     """`payment_key` of an ID, given the netstrings of its first parts; None for a row without one."""
-    record_id = plain_text(given)
+    record_id = (
+        given if type(given) is str and given.isalnum() and given not in PLACEHOLDERS else plain_text(given)
+    )
     if record_id is None:
         return None
     text = record_id.encode()

@@ -27,7 +27,7 @@ def test_every_record_arrives_with_its_headers(endpoints: Endpoints, topic: str)
     publisher = Publisher(endpoints.kafka)
     with publisher.bulk(nothing) as bulk:
         for number in range(2_000):
-            bulk.add(Record(topic, b"k%d" % number, b"{}", [("line", b"%d" % number)], number % 4), 10)
+            bulk.add([Record(topic, b"k%d" % number, b"{}", [("line", b"%d" % number)], number % 4)], 10)
         assert bulk.wait(30) == 2_000
     found = records_of(endpoints.kafka, topic)
     lines = [int(dict(given)["line"]) for _, _, _, given in found]
@@ -53,8 +53,8 @@ def test_one_record_that_fails_fails_the_file(
 
     def send() -> None:
         with publisher.bulk(nothing) as bulk:
-            bulk.add(Record(topic, b"k", b"{}", [], 0), 10)
-            bulk.add(bad(topic), 10)
+            bulk.add([Record(topic, b"k", b"{}", [], 0)], 10)
+            bulk.add([bad(topic)], 10)
             bulk.wait(30)
 
     with pytest.raises(error):
@@ -66,7 +66,7 @@ def test_a_broker_that_is_away_is_told(topic: str) -> None:
     """Without a broker the wait ends with its deadline, and nothing waits behind it."""
     publisher = Publisher("127.0.0.1:1", delivery_timeout_s=1)
     with publisher.bulk(nothing) as bulk:
-        bulk.add(Record(topic, b"k", b"{}", [], 0), 1)
+        bulk.add([Record(topic, b"k", b"{}", [], 0)], 1)
         with pytest.raises(BrokerUnavailable):
             bulk.wait(30)
     publisher.close()
@@ -84,7 +84,7 @@ def test_whoever_waits_can_be_stopped(topic: str) -> None:
     publisher = Publisher("127.0.0.1:1", delivery_timeout_s=60)
     started = time.monotonic()
     with publisher.bulk(stop) as bulk:
-        bulk.add(Record(topic, b"k", b"{}", [], 0), 1)
+        bulk.add([Record(topic, b"k", b"{}", [], 0)], 1)
         with pytest.raises(Stop):
             bulk.wait(60)
     assert time.monotonic() - started < 30
