@@ -17,6 +17,9 @@ ProducerError
 ```
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from schemas.outcomes import Code
 
 
@@ -60,12 +63,25 @@ class FileRefused(ProducerError):
 
     Attributes:
         code: reason code, for reports and metrics.
+        faults: what is wrong one by one, of a header with several faults.
     """
 
-    def __init__(self, code: Code, detail: str) -> None:
+    def __init__(self, code: Code, detail: str, faults: "Sequence[HeaderFault]" = ()) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.faults = tuple(faults)
+
+
+class HeaderFault(NamedTuple):
+    """One fault of a header.
+
+    Attributes:
+        field: the field that is missing, misspelt or claimed twice; empty for none of them.
+    """
+
+    field: str
+    detail: str
 
 
 class SourceError(ProducerError):

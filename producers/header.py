@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from producers.errors import FileRefused
+from producers.errors import FileRefused, HeaderFault
 from schemas.fields import ALIASES, MAX_ID, NAMES, PROFILES
 from schemas.outcomes import Code
 
@@ -68,37 +68,43 @@ def check_header(cells: Sequence[str], profile: str) -> Header:
     faults += _twice(fields)
     faults += _missing(fields, names, profile)
     if faults:
-        raise FileRefused(Code.BAD_HEADER, "; ".join(faults))
+        raise FileRefused(Code.BAD_HEADER, "; ".join(fault.detail for fault in faults), faults)
     return Header(tuple(fields), tuple(field in NAMES for field in fields))
 
 
-def _fault(at: int, name: str) -> str | None:
+def _fault(at: int, name: str) -> HeaderFault | None:
     """What is wrong with one column's name, if anything."""
     if name in NAMES or name in ALIASES:
         return None
     if not name.strip():
-        return f"column {at} has no name"
+        return HeaderFault("", f"column {at} has no name")
     meant = FOLDED_NAMES.get(fold(name))
     if meant:
-        return f"column {at}: found {name!r}, expected {meant!r}"
+        field = ALIASES.get(meant, meant)
+        return HeaderFault(field, f"column {at}: found {name!r}, expected {meant!r}")
     if len(name) > MAX_ID or not name.isprintable():
-        return f"column {at}: the name is too long or has characters that cannot be printed"
+        detail = f"column {at}: the name is too long or has characters that cannot be printed"
+        return HeaderFault("", detail)
     return None
 
 
-def _twice(fields: Sequence[str]) -> list[str]:
+def _twice(fields: Sequence[str]) -> list[HeaderFault]:
     """Complaints about fields that two columns claim."""
     places: dict[str, list[int]] = {}
     for at, field in enumerate(fields, 1):
         places.setdefault(field, []).append(at)
+    twice = {
+        field: " and ".join(map(str, at)) for field, at in places.items() if len(at) > 1 and field.strip()
+    }
     return [
-        f"columns {' and '.join(map(str, at))} have the same name{f' {field!r}' if field in NAMES else ''}"
-        for field, at in places.items()
-        if len(at) > 1 and field.strip()
+        HeaderFault(field, f"columns {at} have the same name {field!r}")
+        if field in NAMES
+        else HeaderFault("", f"columns {at} have the same name")
+        for field, at in twice.items()
     ]
 
 
-def _missing(fields: Sequence[str], names: Sequence[str], profile: str) -> list[str]:
+def _missing(fields: Sequence[str], names: Sequence[str], profile: str) -> list[HeaderFault]:
     """Complaints about required fields that no column has, each with the nearest name found."""
     present = {FOLDED_NAMES.get(fold(name), name) for name in names} | set(fields)
     present = {ALIASES.get(name, name) for name in present}
@@ -107,5 +113,5 @@ def _missing(fields: Sequence[str], names: Sequence[str], profile: str) -> list[
     for field in sorted(PROFILES[profile] - present):
         near = get_close_matches(fold(field), unknown, n=1, cutoff=_ALIKE)
         hint = f" (nearest found: {unknown[near[0]]!r})" if near else ""
-        complaints.append(f"column {field!r} is missing{hint}")
+        complaints.append(HeaderFault(field, f"column {field!r} is missing{hint}"))
     return complaints

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,8 +11,6 @@ from schemas.outcomes import Code
 
 COLUMNS: Final = ("line", "field", "code", "detail")
 HEADER_LINE: Final = "1"
-_BETWEEN_FAULTS: Final = re.compile(r"; (?=columns? )")
-_FIELD: Final = re.compile(r"(?:expected|same name) '([A-Z_ ]+)'|^column '([A-Z_ ]+)' is missing")
 
 
 def report_of(refusal: FileRefused) -> bytes:
@@ -31,10 +28,8 @@ def report_of(refusal: FileRefused) -> bytes:
 
 
 def _faults(refusal: FileRefused) -> Iterator[tuple[str, str, str]]:
-    """Line, field and detail of each fault; those of a header stand in one text, parted by semicolons."""
-    if refusal.code is not Code.BAD_HEADER:
-        yield "", "", refusal.detail
-        return
-    for fault in _BETWEEN_FAULTS.split(refusal.detail):
-        found = _FIELD.search(fault)
-        yield HEADER_LINE, (found[1] or found[2] if found else ""), fault
+    """Line, field and detail of each fault."""
+    for fault in refusal.faults:
+        yield HEADER_LINE, fault.field, fault.detail
+    if not refusal.faults:
+        yield HEADER_LINE if refusal.code is Code.BAD_HEADER else "", "", refusal.detail
