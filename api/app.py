@@ -107,6 +107,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     keeper = asyncio.create_task(found.keeper.run(), name="token-keeper")
     settler = asyncio.create_task(found.settler.run(), name="claim-settler")
     files = UploadThread(parts, found.db, found.box, found.spool)
+    if files.serves:
+        found.readiness.add("uploads", files.check)
     files.start()
     try:
         yield

@@ -38,8 +38,8 @@ class FileState(StrEnum):
     `refused` is a file-level error (wrong header, unreadable, wrong name): no row was published.
     `deleted` is the end of an object: it is under `Processed/` or `Error/` and gone from its first place.
     `done` is the end of what nobody moves: all its rows are in the topic, or it was refused.
-    `replaced` is the other end: the source changed or vanished before it was dealt with, so its version
-    is over; what was published of it stays, and the new one is a new file.
+    `replaced` is the other end: the source changed, vanished or was given up before it was dealt with, so
+    its version is over; what was published of it stays, and the new one is a new file.
     """
 
     CLAIMED = "claimed"

@@ -169,22 +169,18 @@ class CsvRecords:
         return bool(self._again)
 
     def _give_up(self, code: Code, detail: str, width: int, *, whole: bool = False) -> UnreadableRow:
-        """Give the record in hand up as far as no line of it is a row; the rest is read again."""
+        """Give the record in hand up as far as no line of it looks like a row; the rest is read again."""
         lines = self._record
         rows = range(0) if whole else range(1, len(lines))
-        lost = next((at for at in rows if self._stands_alone(lines[at], width)), len(lines))
+        lost = next((at for at in rows if self._looks_like_row(lines[at], width)), len(lines))
         row = UnreadableRow(self._taken - len(lines) + 1, "".join(lines[:lost])[:MAX_RAW_CHARS], code, detail)
         self._give_back(lines[lost:])
         self._reader = self._new_reader()
         return row
 
-    def _stands_alone(self, line: str, width: int) -> bool:
-        """Whether a line is a row by itself."""
-        try:
-            cells = next(csv.reader([line], delimiter=self.delimiter, strict=True), [])
-        except csv.Error:
-            return False
-        return width > 1 and len(cells) >= width and not any(cells[width:])
+    def _looks_like_row(self, line: str, width: int) -> bool:
+        """Whether a line is a row of its own, good or bad, and no part of a quoted text."""
+        return line.count(self.delimiter) >= max(width // 2, 1)
 
     def _first_line(self) -> str:
         """The first line that is not empty.
@@ -228,9 +224,9 @@ def _unquoted(text: str, delimiter: str) -> list[list[str]] | None:
 def _is_row(cells: Sequence[str], width: int) -> bool:
     """Whether a record has as many cells as the header, empty ones behind a trailing delimiter apart.
 
-    An empty line, or one of delimiters only, is as good as a row: it has no cells.
+    An empty line, or one of delimiters and spaces, is as good as a row: it has no cells.
     """
-    return not any(cells[width:]) if len(cells) >= width else not any(cells)
+    return not any(map(str.strip, cells[width:] if len(cells) >= width else cells))
 
 
 def _is_text(lines: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from schemas.cells import trim
 from schemas.fields import CUSTOM
+from schemas.unknown_columns import as_sent
 
 AMOUNTS: Final = ("PAYMENT_AMOUNT", "TRANSACTION_CHARGES")
 _COORDINATES: Final = ("LATITUDE", "LONGITUDE")
@@ -48,6 +49,6 @@ def with_points(cells: dict[str, Any]) -> dict[str, Any]:
     sent = {name: cells[name] for name in names if _COMMA(trim(cells.get(name, "")))}
     if not sent:
         return cells
-    raw = {f"{name}_AS_SENT": text for name, text in sent.items()}
+    raw = {as_sent(name): text for name, text in sent.items()}
     points = {name: text.replace(",", ".") for name, text in sent.items()}
     return {**cells, **points, CUSTOM: {**cells.get(CUSTOM, {}), **raw}}

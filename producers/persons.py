@@ -1,5 +1,6 @@
 """What stands in place of personal texts, remembered: people pay again and again in one file."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final
@@ -9,8 +10,10 @@ import orjson
 from schemas import headers
 from schemas.personal import Pseudonymizer, Sealer
 
-MOST_PERSONS: Final = 65_536
-"""How many are remembered before all are forgotten; some 80 MB."""
+MOST_PERSONS: Final = 50_000
+"""How many are remembered, the latest ones; some 70 MB."""
+LONGEST_REMEMBERED: Final = 256
+"""Characters of the texts of one person: notes that differ in every row are not worth the memory."""
 
 Headers = list[tuple[str, bytes]]
 Replaced = tuple[dict[str, str], Headers]
@@ -31,7 +34,7 @@ class Persons:
         self._sealer = sealer
         self._organization_id = organization_id
         self._names = names
-        self._known: dict[tuple[str, ...], Replaced] = {}
+        self._known: OrderedDict[tuple[str, ...], Replaced] = OrderedDict()
 
     def replaced(self, texts: tuple[str, ...]) -> Replaced:
         """What stands in place of the texts of those columns."""
@@ -45,9 +48,10 @@ class Persons:
         if originals:
             sealed = self._sealer.seal(self._organization_id, orjson.dumps(originals)).encode()
             found = ({name: cells[name] for name in originals}, [(headers.SEALED, sealed)])
-        if len(self._known) >= MOST_PERSONS:
-            self._known.clear()
-        self._known[texts] = found
+        if sum(map(len, texts)) <= LONGEST_REMEMBERED:
+            if len(self._known) >= MOST_PERSONS:
+                self._known.popitem(last=False)
+            self._known[texts] = found
         return found
 
 

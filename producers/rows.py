@@ -27,7 +27,7 @@ _OVERHEAD_BYTES: Final = 16 * 1024
 """What headers and the record's own framing may take of the largest record."""
 
 
-_FILES_REMEMBERED: Final = 8
+_FILES_REMEMBERED: Final = 4
 _FITS_BYTES: Final = 100_000
 """A value up to this fits a record, whatever is sealed beside it: of one row it is not longer."""
 _TOO_LONG: Final = "the row is longer than a record may be"

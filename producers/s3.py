@@ -19,6 +19,9 @@ from producers.s3_reader import ObjectReader
 
 MARK: Final = "sunledger-file"
 """Metadata of a moved object: id of the file's record, by which a repeated move knows its own copy."""
+MAX_COPY_BYTES: Final = 5 * 1024**3
+"""What stores copy at once (Amazon S3 API reference, CopyObject)."""
+_NULL: Final = "null"
 _MD5: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 Result = TypeVar("Result")
 
@@ -28,7 +31,7 @@ class S3Object:
     """One version of an object.
 
     Attributes:
-        version_id: None in a bucket without versions.
+        version_id: None in a bucket without versions; `null` for an earlier version from before it had any.
         version: what tells it from others under the same key: the version id, else ETag and time.
         mark: see `MARK`.
         md5: of its bytes in hex, where the store tells it.
@@ -45,7 +48,7 @@ class S3Object:
     @property
     def version(self) -> str:
         """Version id, else ETag and modification time."""
-        if self.version_id:
+        if self.version_id and self.version_id != _NULL:
             return self.version_id
         return f"{self.etag.strip(chr(34))}-{self.modified.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
@@ -123,7 +126,7 @@ class Bucket:
             found["ETag"],
             found["ContentLength"],
             found["LastModified"],
-            version_id if version_id != "null" else None,
+            version_id if version_id != _NULL else None,
             found.get("Metadata", {}).get(MARK),
             _md5(found),
         )
@@ -163,8 +166,41 @@ class Bucket:
             )
         )
 
+    def earlier(self, found: S3Object) -> Iterator[S3Object]:
+        """Versions of the same key that would come back, one after the other, were that version deleted.
+
+        Newest first; none in a bucket without versions. What was deleted before it ends them: it hides the
+        rest.
+        """
+        if not found.version_id:
+            return
+        versions, deleted = self._history(found.key)
+        at = [entry["VersionId"] for entry in versions]
+        below = versions[at.index(found.version_id) + 1 :] if found.version_id in at else []
+        hidden = max((time for time in deleted if time <= found.modified), default=None)
+        for entry in below:
+            if hidden is not None and entry["LastModified"] < hidden:
+                return
+            yield S3Object(
+                found.key, entry["ETag"], entry["Size"], entry["LastModified"], entry["VersionId"]
+            )
+
+    def _history(self, key: str) -> tuple[list[dict[str, Any]], list[datetime]]:
+        """All versions of one key, newest first, and when it was deleted."""
+        versions: list[dict[str, Any]] = []
+        deleted: list[datetime] = []
+        where = {"Bucket": self.name, "Prefix": key}
+        while True:
+            page = self._call(partial(self._s3.list_object_versions, **where))
+            versions += [entry for entry in page.get("Versions", ()) if entry["Key"] == key]
+            deleted += [entry["LastModified"] for entry in page.get("DeleteMarkers", ()) if entry["Key"] == key]
+            # Keys come in order, so that behind this one there are only longer ones.
+            if not page.get("IsTruncated") or page["NextKeyMarker"] != key:
+                return versions, deleted
+            where |= {"KeyMarker": key, "VersionIdMarker": page["NextVersionIdMarker"]}
+
     def delete(self, found: S3Object) -> None:
-        """Delete that version, and only it.
+        """Delete that version, and only it: in a bucket with versions the one before comes back.
 
         Raises:
             SourceChanged: the object is another one by now, or gone.

@@ -1,6 +1,5 @@
 """The reader of tables: a file in, rows with their physical line numbers out, in constant memory."""
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
@@ -80,8 +79,8 @@ class Table:
     def _rows(self, block: Block) -> Sequence[Row]:
         """Rows as they stand in the file; those that are empty are none."""
         lines, records = block
-        if not all(map(any, records)):
-            full = [at for at, cells in enumerate(records) if any(cells)]
+        if not all(map(_has_text, records)):
+            full = [at for at, cells in enumerate(records) if _has_text(cells)]
             lines, records = [lines[at] for at in full], [records[at] for at in full]
         if all(self.header.known):
             return _without_empty_columns(self.header.names, lines, records)
@@ -120,6 +119,11 @@ class Table:
             _close(source)
 
 
+def _has_text(cells: Sequence[str]) -> bool:
+    """Whether a row has anything but spaces."""
+    return any(map(str.strip, cells))
+
+
 def _without_empty_columns(
     names: tuple[str, ...], lines: Sequence[int], records: Sequence[Sequence[str]]
 ) -> PlainRows:
@@ -152,12 +156,13 @@ class _Begun:
     """A source of which the first bytes were read already."""
 
     def __init__(self, first: bytes, rest: BinarySource) -> None:
-        self._first = io.BytesIO(first)
+        self._first = first
         self._rest = rest
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; empty at the end."""
-        return self._first.read(size) or self._rest.read(size)
+        """At most `size` bytes; empty at the end. What was read already comes with what follows it."""
+        first, self._first = self._first, b""
+        return first + self._rest.read(max(size - len(first), 1)) if first else self._rest.read(size)
 
 
 def _close(source: BinarySource) -> None:

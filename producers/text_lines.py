@@ -18,6 +18,8 @@ MAX_LINE_CHARS: Final = 128 * 1024
 _UTF16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 ZIP_MAGIC: Final = b"PK\x03\x04"
 _BROKEN: Final = "\udcff"
+_DECIDING_BYTES: Final = 64 * 1024
+"""How much of a file says what its encoding and its line ends are, however slowly it arrives."""
 
 
 class BinarySource(Protocol):
@@ -60,7 +62,9 @@ def _texts(source: BinarySource) -> Iterator[str]:
     Raises:
         FileRefused: 0 bytes, or plainly not a text file.
     """
-    chunk = source.read(CHUNK_BYTES)
+    chunk = b""
+    while len(chunk) < _DECIDING_BYTES and (part := source.read(CHUNK_BYTES - len(chunk))):
+        chunk += part
     decoder, start = _decoder(chunk)
     yield decoder.decode(chunk[start:])
     while chunk := source.read(CHUNK_BYTES):

@@ -5,8 +5,8 @@ A workbook is read whole, so its size is limited, packed and unpacked. Numbers b
 """
 
 import io
-import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from itertools import zip_longest
@@ -18,24 +18,28 @@ from producers.errors import FileRefused
 from producers.sheet_cells import cell_text, has_lost_digits
 from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
 from producers.text_lines import BinarySource
+from producers.xlsx_shape import rows_with_errors
 from schemas.fields import ALIASES, BY_NAME, Kind
 from schemas.outcomes import Code
 
 MAX_PACKED_BYTES: Final = 64 * 1024 * 1024
 """Largest workbook."""
-MAX_UNPACKED_BYTES: Final = 512 * 1024 * 1024
-"""Largest sum of what is packed in it."""
-MAX_COLUMNS: Final = 1024
-"""Widest sheet, empty columns included; `check_header` has the limit of its own for names."""
 _ROWS_AT_ONCE: Final = 128
 _KINDS: Final[dict[str, Kind]] = {name: field.kind for name, field in BY_NAME.items()} | {
     alias: BY_NAME[name].kind for alias, name in ALIASES.items()
 }
-_REL: Final = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
-_SHEET: Final = re.compile(rb"<(?:\w+:)?sheet\b[^>]*>")
-_ERROR_CELL: Final = re.compile(rb'<(?:\w+:)?c\b(?=[^>]*\bt="e")[^>]*\br="[A-Z]+(\d+)"')
-_OVERLAP: Final = 1024
-"""Bytes of a sheet that are looked at twice, because a tag may lie on the border of two pieces."""
+_NO_WORKBOOK: Final = (
+    CalamineError,
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    IndexError,
+    ValueError,
+    StopIteration,
+    NotImplementedError,  # how zipfile says that it does not know a way of packing
+    RuntimeError,  # and that a part is locked by a password
+    OSError,
+)
 
 
 class XlsxRecords:
@@ -48,18 +52,14 @@ class XlsxRecords:
     def __init__(self, source: BinarySource) -> None:
         data = _all_of(source)
         try:
-            _check_sizes(data)
             book = CalamineWorkbook.from_filelike(io.BytesIO(data))
             visible = [sheet.visible is SheetVisibleEnum.Visible for sheet in book.sheets_metadata]
             index = visible.index(True) if True in visible else 0
+            self._errors = rows_with_errors(data, index)
             self._sheet = book.get_sheet_by_index(index)
-            self._errors = _rows_with_errors(data, index)
-        except (CalamineError, zipfile.BadZipFile, KeyError, IndexError, OSError) as error:
+        except _NO_WORKBOOK as error:
             detail = f"not a workbook that can be read ({type(error).__name__}): save it as CSV or xlsx"
             raise FileRefused(Code.BAD_ENCODING, detail) from None
-        if self._sheet.width > MAX_COLUMNS:
-            detail = f"the sheet is {self._sheet.width} columns wide; at most {MAX_COLUMNS} are read"
-            raise FileRefused(Code.BAD_HEADER, detail)
         self._rows = enumerate(self._sheet.iter_rows(), 1)
         self.header = next((cells for _, row in self._rows if any(cells := list(map(_text, row)))), [])
         if not self.header:
@@ -112,37 +112,6 @@ def _all_of(source: BinarySource) -> bytes:
             detail = f"the workbook is larger than {MAX_PACKED_BYTES:,} bytes: save it as CSV"
             raise FileRefused(Code.TOO_LARGE, detail)
     return b"".join(parts)
-
-
-def _check_sizes(data: bytes) -> None:
-    """Look at what the workbook unpacks to, before anything is unpacked."""
-    with zipfile.ZipFile(io.BytesIO(data)) as packed:
-        size = sum(member.file_size for member in packed.infolist())
-    if size > MAX_UNPACKED_BYTES:
-        detail = f"the workbook unpacks to {size:,} bytes; at most {MAX_UNPACKED_BYTES:,} are read"
-        raise FileRefused(Code.TOO_LARGE, detail)
-
-
-def _rows_with_errors(data: bytes, index: int) -> set[int]:
-    """Numbers of the rows of a sheet in which a formula ended in an error; their cells read as empty."""
-    with zipfile.ZipFile(io.BytesIO(data)) as packed:
-        sheets = _SHEET.findall(packed.read("xl/workbook.xml"))
-        wanted = _attribute(sheets[index], rb"(?:\w+:)?id")
-        rels = _REL.findall(packed.read("xl/_rels/workbook.xml.rels"))
-        target = next(_attribute(rel, b"Target") for rel in rels if _attribute(rel, b"Id") == wanted)
-        name = target.decode().lstrip("/")
-        rows: set[int] = set()
-        with packed.open(name if name.startswith("xl/") else f"xl/{name}") as sheet:
-            rest = b""
-            while part := sheet.read(1024 * 1024):
-                rows.update(int(number) for number in _ERROR_CELL.findall(rest + part))
-                rest = part[-_OVERLAP:]
-        return rows
-
-
-def _attribute(tag: bytes, name: bytes) -> bytes:
-    found = re.search(rb"\s" + name + rb'="([^"]*)"', tag)
-    return found[1] if found else b""
 
 
 def _text(value: Any, kind: Kind | None = None) -> str:

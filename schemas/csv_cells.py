@@ -3,7 +3,9 @@
 A cell that begins with `=`, `+`, `-` or `@` is a formula to Excel, LibreOffice and Google Sheets, and a
 sender chooses what is in a row (OWASP, "CSV Injection"). Excel also cuts a line at the list separator of
 its own country, so that `a;=cmd` can become two cells: the text after each separator is looked at as well.
-A plain number is none and stays as it is: a whole cell such as `-5.00`, or the second half of `1.3,-30.14`.
+A plain number is none and stays as it is: a whole cell such as `-5.00` or `-5,00`, or the second half of
+`1.3,-30.14`. Nor is a telephone number of digits and spaces, `+234 801 234 5678`: there is nothing in it to
+compute. With hyphens or brackets there is, and it gets its apostrophe.
 """
 
 import re
@@ -13,18 +15,22 @@ _OPENS = "[=+\\-@\uff1d\uff0b\uff0d\uff20]"
 # What stands between a separator and the first character that a spreadsheet looks at; a separator itself
 # is left out, because what follows it is looked at anyway.
 _SKIPPED = '(?:(?![\\t\\r\\n])[\\s\\x00-\\x1f\\x7f\\u00ad\\u200b-\\u200f\\u2060\\ufeff"])'
-_NUMBER = r"[+\-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+\-]?\d++)?[ ]*+"
+_PLAIN = r"[+\-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+\-]?\d++)?"
+_TELEPHONE = r"\+\d++(?:[ ]++\d++)++"
+_NUMBER = f"(?:{_PLAIN}|{_TELEPHONE})[ ]*+"
+# The comma may be a separator too: both sides of it must be the rest of the cell.
+_WHOLE_NUMBER = rf"(?:{_NUMBER}|[+\-]?\d*+,\d++[ ]*+)"
 _SEPARATOR = r"[,;|\t\r\n]"
 
 
-def _formula(begin: str, end: str) -> str:
+def _formula(begin: str, number: str, end: str) -> str:
     """A place behind `begin` where a formula starts; a number that goes up to `end` is none."""
-    return f"{begin}{_SKIPPED}*+(?='+{_OPENS}|(?!{_NUMBER}{end}){_OPENS})"
+    return f"{begin}{_SKIPPED}*+(?='+{_OPENS}|(?!{number}{end}){_OPENS})"
 
 
 # The first number must be the whole cell: `-5;x` is none where the semicolon separates nothing.
-_ALONE = _formula("^", r"\Z")
-_BEHIND = _formula(f"(?<={_SEPARATOR})", rf"(?:{_SEPARATOR}|\Z)")
+_ALONE = _formula("^", _WHOLE_NUMBER, r"\Z")
+_BEHIND = _formula(f"(?<={_SEPARATOR})", _NUMBER, rf"(?:{_SEPARATOR}|\Z)")
 _FORMULA = re.compile(f"{_ALONE}|{_BEHIND}")
 _MARKED = re.compile(f"(?:^|(?<={_SEPARATOR}))(?P<skipped>{_SKIPPED}*+)'(?='*{_OPENS})")
 

@@ -108,7 +108,13 @@ FIELDS: Final[tuple[Field, ...]] = (
         "Serial number of the device; equals external_id of a connection.",
         example="45987",
     ),
-    Field("EXTERNAL_ID", "id", "In file uploads the serial number beside METER_ID.", example="SN-45987"),
+    Field(
+        "EXTERNAL_ID",
+        "id",
+        "In file uploads the serial number beside METER_ID.",
+        aliases=("external_id",),
+        example="SN-45987",
+    ),
     Field(
         "CUSTOMER_NAME",
         "note",
@@ -169,6 +175,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         "SOURCE",
         "text",
         "Type of payment in file uploads.",
+        aliases=("Source",),
         column="source_field",
         example="Mobile money",
     ),

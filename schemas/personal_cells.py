@@ -19,9 +19,9 @@ TOKEN_PREFIX: Final = "!fault:"  # noqa: S105 - a mark, not a secret
 
 _PSEUDONYM_LENGTH: Final = 64
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{64}").fullmatch
-# 2.34567E+11 and 234567890123.0: what a spreadsheet makes of a telephone number. Digits are lost in the
-# first and the leading zero in both, so neither is repaired.
-_FLOAT_PHONE: Final = re.compile(r"[+-]?\d+(?:\.0*|(?:\.\d*)?[eE][+-]?\d+)", re.ASCII).fullmatch
+# What a spreadsheet makes of a telephone number: 2.34567E+11 or 2,34567E+11, and 234567890123.0. Digits are
+# lost in the first, the leading zero in both, so neither is repaired.
+_FLOAT_PHONE: Final = re.compile(r"[+-]?\d+(?:[.,]0*|(?:[.,]\d*)?[eE][+-]?\d+)", re.ASCII).fullmatch
 _TOKENS: Final = {
     TOKEN_PREFIX + code.value: code
     for code in (Code.WRONG_TYPE, Code.CONTROL_CHARACTER, Code.TOO_LONG, Code.BAD_PHONE)
@@ -79,7 +79,7 @@ def _phone(text: str) -> str:
 
 PersonalLine = Annotated[LineText, AfterValidator(_known_token)]
 PersonalNote = Annotated[NoteText, AfterValidator(_known_token)]
-_FLOAT_PHONE_SCHEMA: Final = {"pattern": r"^\s*[+-]?[0-9]+(?:\.0*|(?:\.[0-9]*)?[eE][+-]?[0-9]+)\s*$"}
+_FLOAT_PHONE_SCHEMA: Final = {"pattern": r"^\s*[+-]?[0-9]+(?:[.,]0*|(?:[.,][0-9]*)?[eE][+-]?[0-9]+)\s*$"}
 PersonalPhone = Annotated[
     LineText,
     BeforeValidator(_no_float),

@@ -26,6 +26,7 @@ _WORDS: Final = frozenset(
     }
 )  # fmt: skip
 """As a word of a name by itself, make it personal."""
+_AS_SENT: Final = "_AS_SENT"
 _WORD: Final = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
 _MIN_DIGITS, _MAX_DIGITS = 9, 15
 """Digits of a telephone number with or without its country's code (ITU-T E.164 allows 15)."""
@@ -93,10 +94,21 @@ def _is_mail(word: str) -> bool:
 def without_personal(custom: Mapping[str, str]) -> dict[str, str]:
     """The unknown columns that are content: what is personal is not compared, before or after a pseudonym.
 
-    Otherwise a new pseudonym key would make a conflict of every row that is sent again.
+    Otherwise a new pseudonym key would make a conflict of every row that is sent again. Nor is a field's text
+    as it was sent (`as_sent`): the field itself is compared, and `5,5` is `5,50`.
     """
     return {
         name: text
         for name, text in custom.items()
-        if not (is_protected(text) or looks_personal(text) or sounds_personal(name))
+        if not (is_protected(text) or looks_personal(text) or sounds_personal(name) or is_as_sent(name))
     }
+
+
+def as_sent(field: str) -> str:
+    """Name under which the text of a field is kept that a reader had to write anew."""
+    return f"{field}{_AS_SENT}"
+
+
+def is_as_sent(name: str) -> bool:
+    """Whether an unknown column's name is one of `as_sent`."""
+    return name.endswith(_AS_SENT) and name.removesuffix(_AS_SENT) in NAMES

@@ -19,7 +19,7 @@ from producers.dry_rows import LineError, Terms
 from producers.dry_run import DryRun, Remark, Report, name_warnings
 from producers.errors import FileRefused
 from producers.table_rows import Row
-from producers.tabular import open_table
+from producers.tabular import Table, open_table
 from schemas.csv_cells import harmless
 from schemas.currencies import parse_currency
 from schemas.fields import NAMES
@@ -141,7 +141,12 @@ def _rows(file: Path, profile: str, progress: Progress) -> Iterator[Sequence[Row
         return opened[-1]
 
     try:
-        table, _ = open_table(source, profile)
+        # Only an upload may be a workbook, and a sheet exported as one.
+        table = (
+            open_table(source, profile)[0]
+            if profile in ("upload", "sheet")
+            else Table(source(), profile, source)
+        )
         for rows in table.batches():
             progress(opened[0].tell())
             yield rows

@@ -75,7 +75,7 @@ def _pollers(settings: ProducersSettings, db: Database, files: Publisher) -> Pol
     )
     box = CredentialBox(*settings.credential_keys())
     if sealed := seal_anew(db, box):
-        log.info("credentials_sealed_anew", datasets=sealed)
+        log.info("credentials_sealed_anew", count=sealed)
     unjudged = Unjudged(settings.kafka_access(), f"{settings.topic_prefix}{settings.group}", rows.topic)
     sheets = settings.sheets()
     return Pollers(

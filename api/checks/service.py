@@ -13,13 +13,15 @@ from api.models import Dataset, Project
 from producers.dry_rows import Terms
 from producers.dry_run import DryRun
 from producers.errors import FileRefused
-from producers.table_rows import Row
+from producers.table_rows import Row, UnreadableRow
 from schemas.fields import SOURCE_PROFILES
 from schemas.payments import PaymentContext
 from schemas.personal import Pseudonymizer
 
 ROWS_AT_ONCE: Final = 10_000
 """Rows that ClickHouse is asked about together."""
+CHARS_AT_ONCE: Final = 20_000_000
+"""Characters of rows that are held for such a question."""
 AT_ONCE: Final = 2
 """Most checks at a time: each keeps a processor busy, and devices wait for the same process."""
 slots: Final = BoundedSemaphore(AT_ONCE)
@@ -74,15 +76,24 @@ def _check(app: Running, dataset: Dataset, batches: Batches, file: str) -> Check
 
 
 def _regrouped(batches: Batches) -> Iterator[list[Row]]:
-    """The same rows in larger lists: each costs some questions."""
+    """The same rows in larger lists: each costs some questions. Rows of much text come in shorter ones."""
     waiting: list[Row] = []
+    chars = 0
     for rows in batches:
         waiting += rows
-        if len(waiting) >= ROWS_AT_ONCE:
+        chars += sum(map(_chars, rows))
+        if len(waiting) >= ROWS_AT_ONCE or chars >= CHARS_AT_ONCE:
             yield waiting
-            waiting = []
+            waiting, chars = [], 0
     if waiting:
         yield waiting
+
+
+def _chars(row: Row) -> int:
+    """About how much text a row holds."""
+    return (
+        len(row.raw) if isinstance(row, UnreadableRow) else sum(len(str(cell)) for cell in row.cells.values())
+    )
 
 
 def _scope(app: Running, dataset: Dataset) -> Callable[[str], bool]:

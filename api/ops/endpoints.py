@@ -34,7 +34,7 @@ async def healthz() -> Health:
 
 @router.get("/readyz", response_model=Ready, responses={**responses(), 503: {"model": Ready}})
 async def readyz(app: App) -> Any:
-    """Whether SQL, Redis, Kafka and ClickHouse answer; 503 names those that do not."""
+    """Whether SQL, Redis, Kafka and ClickHouse answer and uploads are served; 503 names what fails."""
     said = await app.readiness.ask()
     found = Ready(ready=all(word == "ok" for word in said.values()), parts=said)
     return JSONResponse(found.model_dump(), 200 if found.ready else 503)

@@ -16,8 +16,12 @@ class Readiness:
     """
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
-        self._checks = checks
+        self._checks = dict(checks)
         self._asking: dict[str, asyncio.Task[str]] = {}
+
+    def add(self, name: str, check: Check) -> None:
+        """Ask one more part from now on."""
+        self._checks[name] = check
 
     async def ask(self) -> dict[str, str]:
         """`ok` or the name of the error, for every part."""

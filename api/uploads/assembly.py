@@ -1,6 +1,7 @@
 """The spool and its worker put together from the parts of the API."""
 
 import threading
+import time
 from typing import Final
 
 from api.db import Database
@@ -14,6 +15,17 @@ from schemas.topics import PAYMENTS
 
 _END_S: Final = 20.0
 """How long the worker may take to end; what it was at is published again at the next start."""
+
+QUIET_S: Final = 600.0
+"""How long the worker may give no sign of life: the first look through a large file takes minutes."""
+
+
+class UploadThreadEnded(Exception):
+    """Nobody publishes what is uploaded to this process; it has to be started again."""
+
+
+class UploadThreadHangs(Exception):
+    """The worker has given no sign of life for longer than `QUIET_S`."""
 
 
 def make_spool(parts: ApiParts) -> Spool:
@@ -41,6 +53,24 @@ class UploadThread:
         """Begin to publish."""
         if self._thread:
             self._thread.start()
+
+    @property
+    def serves(self) -> bool:
+        """Whether there is a worker."""
+        return self._worker is not None
+
+    async def check(self) -> None:
+        """Return while uploads are being published, or there is nothing that would publish them.
+
+        Raises:
+            UploadThreadEnded, UploadThreadHangs: what was answered with 202 waits.
+        """
+        if not self._worker or not self._thread:
+            return
+        if not self._thread.is_alive():
+            raise UploadThreadEnded
+        if time.monotonic() - self._worker.moved_at > QUIET_S:
+            raise UploadThreadHangs
 
     def stop(self) -> None:
         """End it and wait until it has ended. Blocks."""

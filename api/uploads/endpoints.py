@@ -55,13 +55,13 @@ async def upload_file(
             told = await run_in_threadpool(service.dry_run, app, received, body)
             await run_in_threadpool(received.incoming.discard)
             return JSONResponse(told.model_dump(mode="json"))
-        upload = await run_in_threadpool(service.take_in, app, actor, received, body)
+        taken = await run_in_threadpool(service.take_in, app, actor, received, body)
     except BaseException:
         await run_in_threadpool(received.incoming.discard)
         raise
     await run_in_threadpool(received.incoming.close)
-    response.headers["Location"] = f"/v1/uploads/{upload.id}"
-    return await run_in_threadpool(service.shown, app, upload.id)
+    response.headers["Location"] = f"/v1/uploads/{taken.id}"
+    return taken
 
 
 @router.get("/v1/uploads", responses=responses(Unauthorized, StoreAway))

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from api.audit import service as audit
 from api.audit.service import Actor, Deed
@@ -13,6 +13,7 @@ from api.quarantine.originals import Opener, Original
 from api.tables import Upload
 from api.uploads import repository
 from api.uploads.repository import source_ref
+from producers.decimal_comma import AS_SENT
 from schemas.csv_cells import harmless
 from schemas.faults import SENTENCES
 from schemas.fields import CUSTOM
@@ -86,7 +87,7 @@ def _reported(
 ) -> list[list[str]]:
     """One row of the report for each fault of a row."""
     original = _opened(opener, row)
-    cells, raw = _cells(original) if original else ({}, "")
+    cells, raw = _cells(original, columns) if original else ({}, "")
     shown = [cells.get(column, "") for column in columns]
     reasons = row.reasons if row else [""]
     return [
@@ -103,14 +104,25 @@ def _opened(opener: Opener, row: RefusedRow | None) -> Original | None:
         return None
 
 
-def _cells(original: Original) -> tuple[dict[str, str], str]:
+def _cells(original: Original, columns: Sequence[str]) -> tuple[dict[str, str], str]:
     """Cells by column, and the raw text of a row that has none."""
     if original.cells is None:
         return {}, original.text.decode(errors="replace")
     cells = {**original.cells}
     custom = cells.pop(CUSTOM, None)
-    every = {**(custom if isinstance(custom, dict) else {}), **cells, **original.kept}
+    more = custom if isinstance(custom, dict) else {}
+    every = {**more, **cells, **original.kept, **_commas(columns, cells, more)}
     return {name: str(value) for name, value in every.items()}, ""
+
+
+def _commas(columns: Sequence[str], cells: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of numbers that were sent with a decimal comma; what the reader made of them has a point."""
+    return {
+        name: text
+        for name, value in cells.items()
+        if f"{name}{AS_SENT}" not in columns  # the sender's own column
+        if isinstance(text := custom.get(f"{name}{AS_SENT}"), str) and text.replace(",", ".") == value
+    }
 
 
 def _detail(code: str) -> str:

@@ -143,12 +143,16 @@ class UploadStore:
         return upload is not None
 
     def close_file(self, upload_id: str) -> None:
-        """End the record of the file of an upload that is at an end, however it got there."""
+        """End the record of the file of an upload that is at an end, if nobody ended it.
+
+        Its publishing broke off, then: more of its rows may be in the topic than are on record, and its
+        receipt looks for them.
+        """
         run_of = select(Upload.run_id).where(Upload.id == upload_id).scalar_subquery()
         open_file = RunFile.run_id == run_of, RunFile.state == FileState.CLAIMED
         with store_errors(), self._db.write() as session:
             session.execute(
-                update(RunFile).where(*open_file).values(state=FileState.DONE, finished_at=now_ms())
+                update(RunFile).where(*open_file).values(state=FileState.REPLACED, finished_at=now_ms())
             )
 
     def seen(self) -> None:

@@ -1,7 +1,7 @@
 """What uploads are about: a received file is checked and recorded, shown with its counts, cancelled."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from sqlalchemy import select
@@ -34,9 +34,11 @@ from producers.contracts import RunState
 from producers.errors import FileRefused
 from producers.header import Header
 from producers.tabular import Row
+from sinks.receipts import OUTCOMES
 
 KIND = "upload"
 """What an upload is called in the audit."""
+_COUNTS: Final = ("received", *OUTCOMES)
 
 
 def fields(given: Mapping[str, list[str]]) -> UploadIn:
@@ -71,8 +73,10 @@ def check_header(spool: Spool, received: Received) -> Header:
         raise Invalid.field(FILE, refusal.code.value, refusal.detail) from None
 
 
-def take_in(app: Running, actor: Actor, received: Received, body: UploadIn) -> Upload:
+def take_in(app: Running, actor: Actor, received: Received, body: UploadIn) -> UploadOut:
     """Record an upload, and its dataset if there is none of the name: all in one transaction. Blocks.
+
+    Returns it as it is recorded, without a row: once it is on record nothing may make the answer fail.
 
     Raises:
         Invalid: the header, the file's name or a field is wrong.
@@ -101,7 +105,10 @@ def take_in(app: Running, actor: Actor, received: Received, body: UploadIn) -> U
         )
         session.add(upload)
         audit.record(session, actor, [_deed("upload.received", upload, {"bytes": received.size})])
-    return upload
+        session.flush()
+        taken = UploadSummary.model_validate(upload).model_dump()
+        counts = dict.fromkeys(_COUNTS, 0)
+        return UploadOut(**taken, source_ref=source_ref(upload), **counts)
 
 
 def dry_run(app: Running, received: Received, body: UploadIn) -> CheckOut:
@@ -138,14 +145,7 @@ def shown(app: Running, upload_id: str) -> UploadOut:
         run = session.scalars(select(Run).where(Run.id == upload.run_id)).one()
     counted = run_out(app, run)
     told = summary.model_dump() | {"state": _state(summary, counted), "source_ref": source_ref(upload)}
-    return UploadOut(
-        **told,
-        received=counted.received,
-        accepted=counted.accepted,
-        duplicate=counted.duplicate,
-        conflict=counted.conflict,
-        quarantined=counted.quarantined,
-    )
+    return UploadOut(**told, **{name: getattr(counted, name) for name in _COUNTS})
 
 
 def summaries(session: Session, uploads: list[Upload]) -> list[UploadSummary]:

@@ -22,6 +22,7 @@ from api.db import Database, now_ms
 from api.metrics import UPLOADS
 from api.sealing import CredentialBox
 from api.uploads.errors import Cancelled, SpoolLost
+from api.uploads.faults import Unexpected, kept, place_of, told
 from api.uploads.keys import open_key
 from api.uploads.repository import Job, UploadState, UploadStore
 from api.uploads.spool import Spool
@@ -80,14 +81,26 @@ class UploadWorker:
         """Ask it to end soon; a file under way is published again at the next start."""
         self._stop.set()
 
+    @property
+    def moved_at(self) -> float:
+        """`time.monotonic()` of its last sign of life."""
+        return self._backoff.moved_at
+
     def run(self) -> None:
-        """Serve until `stop` is called; a database that is away is waited for."""
+        """Serve until `stop` is called. A database that is away is waited for, and so is the end of any
+        other fault, such as of the disk: nobody would start this thread again.
+        """
         try:
             while True:
-                self._backoff.until_done(self.step, (StoreUnavailable,))
+                self._backoff.until_done(self._step_told, (StoreUnavailable, Unexpected))
                 self._backoff.pause(POLL_S)
         except Stopped:
             log.info("upload_worker_stopped")
+
+    def _step_told(self) -> None:
+        """A step whose faults are all told and of our own kind."""
+        with told("upload_worker_failed"):
+            self.step()
 
     def step(self) -> int:
         """Publish what can be published now; returns how many uploads ended.
@@ -95,9 +108,18 @@ class UploadWorker:
         Raises:
             Stopped: the process is to end.
             StoreUnavailable: the database does not answer.
+            Unexpected: one upload, or the tidying, failed; the others were served.
         """
-        self._tidier.tidy()
-        return sum(self._serve(job) for job in self._uploads.jobs())
+        faults: list[Unexpected] = []
+        ended = 0
+        with kept(faults), told("upload_tidying_failed"):
+            self._tidier.tidy()
+        for job in self._uploads.jobs():
+            with kept(faults), told("upload_not_served", upload_id=job.id):
+                ended += self._serve(job)
+        if faults:
+            raise faults[0]
+        return ended
 
     def _serve(self, job: Job) -> bool:
         """Bring one upload to its end, unless another process has it or it has to wait."""
@@ -184,11 +206,9 @@ class UploadWorker:
         return self._end(job, UploadState.FAILED, refusal.code.value, refusal.detail)
 
     def _failed(self, job: Job, error: Exception) -> bool:
-        place = error.__traceback__
-        while place and place.tb_next:
-            place = place.tb_next
-        where = f"{place.tb_frame.f_code.co_name}:{place.tb_lineno}" if place else ""
-        log.error("upload_failed_unexpectedly", upload_id=job.id, error=type(error).__name__, where=where)
+        log.error(
+            "upload_failed_unexpectedly", upload_id=job.id, error=type(error).__name__, where=place_of(error)
+        )
         detail = f"unexpected {type(error).__name__}; send it again, rows that were taken in count once"
         return self._end(job, UploadState.FAILED, detail=detail)
 

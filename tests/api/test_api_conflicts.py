@@ -19,7 +19,7 @@ from api.tables import Lease
 from sinks.client import connect
 from sinks.rulings import latest_decisions
 from tests.conftest import ClickHouse
-from tests.streams.world import ORG
+from tests.streams.world import ORG, World, home_partition
 from tests.support.workers import payment, read
 
 
@@ -182,6 +182,29 @@ async def test_a_new_version_reopens_a_decided_case(whole_api: Api, clickhouse: 
     case = await decide(whole_api, case, "count_both", selected=[seen[2], seen[0]])
     assert counting(case) == [True, False, True]
     assert await asyncio.to_thread(amounts, clickhouse) == [90, 5000]
+
+
+async def test_take_new_takes_what_came_last(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """Also in bulk, and whatever partitions the versions came in: a higher one is no later one."""
+    number = next(n for n in range(100) if home_partition(f"P{n}", 4) == 0)
+
+    def judge() -> None:
+        world = World(clickhouse, partitions=4).restore()
+        old, newer, newest = (payment(number, PAYMENT_AMOUNT=amount) for amount in ("100", "200", "300"))
+        world.turn(world.batch([old], partition=0))
+        world.turn(world.batch([newer], partition=3))
+        (forward,) = world.published.sent
+        world.turn(world.received(forward, 1))
+        world.turn(world.batch([newest], 2, partition=0))
+
+    await asyncio.to_thread(judge)
+    (case,) = await cases(whole_api)
+    case = await decide(whole_api, case, "take_new")
+    assert counting(case) == [False, False, True]
+    assert await asyncio.to_thread(amounts, clickhouse) == [300]
+    await decide(whole_api, case, "undo")
+    await bulk(whole_api, "take_new", filter={"organization_id": ORG})
+    assert await asyncio.to_thread(amounts, clickhouse) == [300]
 
 
 @pytest.mark.parametrize(

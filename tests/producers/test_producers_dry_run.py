@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from producers.dry_rows import LineError, Terms
@@ -105,6 +105,7 @@ _CELLS = {
     "NOTES": st.sampled_from(["", "", "call", "x\ny"]),
     "Extra": st.sampled_from(["", "a", "b", "+234 803 123 4567"]),
 }
+_ONE_OF_EACH = [line(ID="A"), line(ID="A"), line(ID="A", PAYMENT_AMOUNT="7"), line(ID="N/A")]
 _LINE = st.fixed_dictionaries(_CELLS).map(lambda changes: line(**changes))
 
 
@@ -114,6 +115,7 @@ def test_the_dry_run_says_what_the_pipeline_stores(clickhouse: ClickHouse) -> No
     met: Counter[str] = Counter()
 
     @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+    @example(_ONE_OF_EACH, 3, 5)
     @given(st.lists(_LINE, min_size=1, max_size=12), st.sampled_from([3, 12]), st.integers(1, 12))
     def holds(rows: list[list[str]], turn: int, batch: int) -> None:
         namespace = f"n{next(numbers)}"

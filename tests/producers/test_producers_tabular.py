@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.errors import FileRefused
-from producers.tabular import MAX_RAW_CHARS, Table, TableRow, UnreadableRow
+from producers.tabular import MAX_RAW_CHARS, Table, TableRow, UnreadableRow, open_table
 from producers.text_lines import MAX_LINE_CHARS
 from schemas.fields import PROFILES
 from schemas.outcomes import Code
@@ -313,3 +313,28 @@ def test_profiles_require_different_columns() -> None:
     assert read(file(header=header), "upload") == []
     with pytest.raises(FileRefused):
         read(file(header=header), "s3")
+
+
+def test_rows_with_open_quotes_are_each_a_row() -> None:
+    """A quote too many in every row, or rows that are a cell short behind one: no row hides another."""
+    open_quotes = [",".join([*cells()[:-1], f'"note {at}']) for at in range(40)]
+    rows = read(file(*open_quotes))
+    assert [row.line for row in rows] == list(range(2, 42))
+    short = ",".join(cells()[:-1])
+    rows = read(file('"open,' + short, *[short] * 30, GOOD))
+    assert [row.line for row in rows] == list(range(2, 34))
+    assert isinstance(rows[-1], TableRow)
+
+
+def test_rows_of_spaces_are_no_rows() -> None:
+    """As in a sheet: nothing was written there."""
+    assert [row.line for row in read(file(" , ,  ", GOOD, "   "))] == [3]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_both_ways_to_open_a_file_read_the_same(encoding: str, end: str) -> None:
+    """An upload is looked at for a workbook first; its line ends and its encoding are found all the same."""
+    data = file(GOOD, GOOD).decode().replace("\n", end).encode(encoding)
+    assert list(open_table(lambda: Trickle(data), "s3")[0]) == read(data)
+    assert len(read(data)) == 2

@@ -1,6 +1,7 @@
 """Workbooks give the same rows as a CSV file of the same table, with the rows' own numbers."""
 
 import io
+import re
 import zipfile
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import xlsxwriter
 
-from producers import xlsx_records
+from producers import xlsx_records, xlsx_shape
 from producers.errors import FileRefused
 from producers.tabular import TableRow, UnreadableRow, open_table
 from schemas.fields import PROFILES
@@ -110,6 +111,33 @@ def test_header_rules_are_those_of_files() -> None:
     assert refusal(workbook()).code is Code.EMPTY_FILE
 
 
+@pytest.mark.parametrize("place", ["XFD1048576", "ALM1048576", "A1048576"])
+def test_a_cell_far_away_is_refused_before_it_costs_memory(place: str) -> None:
+    """Two cells must not ask for all between them: such a sheet says where the stray cell stands."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True})
+    sheet = book.add_worksheet()
+    sheet.write_row(0, 0, HEADER)
+    sheet.write(place, "x")
+    book.close()
+    error = refusal(data.getvalue())
+    assert error.code is Code.TOO_LARGE
+    assert "column" in error.detail
+
+
+def test_errors_are_seen_however_the_xml_is_written() -> None:
+    """Single quotes and cells that do not tell their place are legal; a formula's error stays one."""
+    data = workbook(HEADER, row(), row(PAYMENT_AMOUNT="#DIV/0!"))
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name.startswith("xl/worksheets/sheet") or name.endswith(".rels"):
+                text = re.sub(rb' r="[A-Z]+\d+"', b"", text).replace(b'"', b"'")
+            new.writestr(name, text)
+    assert [type(found) for found in read(out.getvalue())] == [TableRow, UnreadableRow]
+
+
 def test_files_that_are_no_workbooks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Zip files of other things, broken ones and bombs are file errors, and nothing is unpacked."""
     other = io.BytesIO()
@@ -118,7 +146,7 @@ def test_files_that_are_no_workbooks_are_refused(monkeypatch: pytest.MonkeyPatch
     assert refusal(other.getvalue()).code is Code.BAD_ENCODING
     assert refusal(b"PK\x03\x04rest").code is Code.BAD_ENCODING
     assert refusal(workbook(HEADER, row())[:-200]).code is Code.BAD_ENCODING
-    monkeypatch.setattr(xlsx_records, "MAX_UNPACKED_BYTES", 50_000)
-    assert refusal(other.getvalue()).code is Code.TOO_LARGE
+    monkeypatch.setattr(xlsx_shape, "MAX_UNPACKED_BYTES", 5_000)
+    assert refusal(workbook(HEADER, row())).code is Code.TOO_LARGE
     monkeypatch.setattr(xlsx_records, "MAX_PACKED_BYTES", 100)
     assert refusal(other.getvalue()).code is Code.TOO_LARGE

@@ -152,21 +152,25 @@ class Plant:
 
     def stop(self, name: str) -> None:
         """SIGTERM: it must end well, within a minute, and is started again."""
-        code = self._terminated(name)
-        if code == 1 and any("PartitionsAdded" in line for line in self.processes[name].tail(20)):
-            self.start(name)  # it was about to end by itself
-            code = self._terminated(name)
-        tail = self.processes[name].tail(20)
-        # uvicorn raises the signal again when all is done, as a shell wants it
-        by_itself = code == -signal.SIGTERM and any("Finished server process" in line for line in tail)
-        assert code == 0 or (name == "api" and by_itself), f"{name} ended with {code}:\n" + "\n".join(tail)
+        self.end(name)
         self.start(name)
 
-    def _terminated(self, name: str) -> int | None:
-        """The exit code after a SIGTERM; None when it took longer than a minute."""
+    def end(self, name: str) -> None:
+        """SIGTERM: it must end well, within a minute."""
+        code, tail = self._terminated(name)
+        if any("worker_failed" in line for line in tail):
+            self.start(name)  # it was ending by itself, which `revive` allows: partitions were added
+            code, tail = self._terminated(name)
+        # uvicorn raises the signal again when all is done, as a shell wants it
+        by_signal = code == -signal.SIGTERM and any("Finished server process" in line for line in tail)
+        assert code == 0 or (name == "api" and by_signal), f"{name} ended with {code}:\n" + "\n".join(tail)
+
+    def _terminated(self, name: str) -> tuple[int | None, list[str]]:
+        """The exit code after a SIGTERM, None when it took longer than a minute; and the end of the log."""
         self.wait_ready(name)
         self.processes[name].send(signal.SIGTERM)
-        return self.processes[name].wait(60)
+        code = self.processes[name].wait(60)
+        return code, self.processes[name].tail(20)
 
     def pages(self, path: str) -> list[dict[str, Any]]:
         """All items of a list of the API."""

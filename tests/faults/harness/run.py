@@ -88,7 +88,7 @@ def _strike(plant: Plant, dice: random.Random, count: int | None, senders: Seque
     dice.shuffle(todo)
     done = []
     for strike in todo if count is None else todo[:count]:
-        time.sleep(dice.uniform(0.3, 3.0))
+        time.sleep(dice.uniform(0.2, 1.8))
         done.append(strike.__name__)
         print(f"  {strike.__name__}", flush=True)
         strike()
