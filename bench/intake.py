@@ -1,4 +1,4 @@
-"""`make bench-intake`: rows a second from a payments CSV to its topic in one process; plain parsing beside it.
+"""`make bench-intake`: rows a second from a payments CSV to its topic in one process, beside plain parsing.
 
 The file has 21 columns and a million rows by default, of customers who pay twenty times each. The way is that
 of every channel: the reader, the pseudonyms and seals, the records, the acknowledgement by the broker. It is

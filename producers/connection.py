@@ -18,6 +18,8 @@ MAX_RECORD_BYTES: Final = 1_000_000
 MAX_WAITING: Final = 200_000
 """Most records that wait for an acknowledgement."""
 _MAX_WAITING_KB: Final = 256 * 1024
+_BULK_WAITING_KB: Final = 32 * 1024
+"""Of a file, which can wait; more would only be memory."""
 _POLL_S: Final = 0.1
 _METADATA_S: Final = 2.0
 
@@ -72,6 +74,7 @@ class Connection:
         }
         if on_failure is not None:
             own["delivery.report.only.error"] = True
+            own["queue.buffering.max.kbytes"] = _BULK_WAITING_KB
             own["on_delivery"] = lambda error, _message: on_failure(error)
         self._producer = Producer(client_options(kafka, own), logger=LibrdkafkaLog())
         self.produce: Callable[..., None] = self._producer.produce
