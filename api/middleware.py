@@ -12,7 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ApiError, BadEncoding, BodyTooLarge, InternalError, UnsupportedMediaType, UploadTooLarge
+from api.errors import (
+    ApiError,
+    BadEncoding,
+    BodyTooLarge,
+    InternalError,
+    UnsupportedMediaType,
+    UploadTooLarge,
+)
 from api.metrics import REQUESTS
 from api.problems import problem_response
 

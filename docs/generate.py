@@ -102,10 +102,7 @@ def _form(field: FieldInfo) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     bounds = {
-        name: getattr(part, name)
-        for part in metadata
-        for name in ("ge", "gt", "le")
-        if hasattr(part, name)
+        name: getattr(part, name) for part in metadata for name in ("ge", "gt", "le") if hasattr(part, name)
     }
     words = {"ge": "at least", "gt": "above", "le": "at most"}
     texts = [f"{words[name]} {value:g}" for name, value in bounds.items()]

@@ -16,6 +16,7 @@ from producers.errors import SourceChanged, SourceForbidden
 from producers.guarded_http import guard
 from producers.s3_errors import told
 from producers.s3_reader import ObjectReader
+from producers.s3_versions import covered, history
 
 MARK: Final = "sunledger-file"
 """Metadata of a moved object: id of the file's record, by which a repeated move knows its own copy."""
@@ -90,6 +91,10 @@ class Bucket:
         """`s3://bucket/key@version`."""
         return f"s3://{self.name}/{found.key}@{found.version}"
 
+    def key_of(self, source_ref: str) -> str:
+        """The key that a `source_ref` names."""
+        return source_ref.removeprefix(f"s3://{self.name}/").rpartition("@")[0]
+
     def list(self) -> Iterator[str]:
         """Keys directly under the prefix, page by page; sub-folders are not entered."""
         where = {"Bucket": self.name, "Prefix": self.prefix, "Delimiter": "/"}
@@ -102,7 +107,7 @@ class Bucket:
 
     def find(self, source_ref: str) -> S3Object | None:
         """The object version that a `source_ref` names; None if it is no longer there."""
-        key, _, version = source_ref.removeprefix(f"s3://{self.name}/").rpartition("@")
+        key, version = self.key_of(source_ref), source_ref.rpartition("@")[2]
         newest = self.head(key)
         if newest is None or newest.version == version:
             return newest
@@ -167,37 +172,16 @@ class Bucket:
         )
 
     def earlier(self, found: S3Object) -> Iterator[S3Object]:
-        """Versions of the same key that would come back, one after the other, were that version deleted.
+        """Versions of its key that would come back, newest first, were that version deleted.
 
-        Newest first; none in a bucket without versions. What was deleted before it ends them: it hides the
-        rest.
+        There are none in a bucket without versions.
         """
-        if not found.version_id:
-            return
-        versions, deleted = self._history(found.key)
-        at = [entry["VersionId"] for entry in versions]
-        below = versions[at.index(found.version_id) + 1 :] if found.version_id in at else []
-        hidden = max((time for time in deleted if time <= found.modified), default=None)
-        for entry in below:
-            if hidden is not None and entry["LastModified"] < hidden:
-                return
-            yield S3Object(
-                found.key, entry["ETag"], entry["Size"], entry["LastModified"], entry["VersionId"]
-            )
-
-    def _history(self, key: str) -> tuple[list[dict[str, Any]], list[datetime]]:
-        """All versions of one key, newest first, and when it was deleted."""
-        versions: list[dict[str, Any]] = []
-        deleted: list[datetime] = []
-        where = {"Bucket": self.name, "Prefix": key}
-        while True:
-            page = self._call(partial(self._s3.list_object_versions, **where))
-            versions += [entry for entry in page.get("Versions", ()) if entry["Key"] == key]
-            deleted += [entry["LastModified"] for entry in page.get("DeleteMarkers", ()) if entry["Key"] == key]
-            # Keys come in order, so that behind this one there are only longer ones.
-            if not page.get("IsTruncated") or page["NextKeyMarker"] != key:
-                return versions, deleted
-            where |= {"KeyMarker": key, "VersionIdMarker": page["NextVersionIdMarker"]}
+        if found.version_id:
+            versions, deleted = history(self._call, self._s3, self.name, found.key)
+            for entry in covered(versions, deleted, found.version_id, found.modified):
+                yield S3Object(
+                    found.key, entry["ETag"], entry["Size"], entry["LastModified"], entry["VersionId"]
+                )
 
     def delete(self, found: S3Object) -> None:
         """Delete that version, and only it: in a bucket with versions the one before comes back.

@@ -2,7 +2,8 @@
 
 A file: claim → publish its rows → all acknowledged → record `published` → move (`s3_moves`). After a
 crash at any point the file is found in its recorded state and goes on from there; a file that was only
-claimed is published again from its first row, with the same `source_ref` and lines.
+claimed is published again from its first row, with the same `source_ref` and lines. An object that cannot
+be dealt with holds up no other: the run goes on, and fails at its end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +14,23 @@ import structlog
 
 from producers.addresses import Hosts
 from producers.backoff import Backoff
-from producers.contracts import Dataset, FileRecord, FileState, Run, RunStore, S3Location
+from producers.contracts import (
+    FINISHED_FILE_STATES,
+    Dataset,
+    FileRecord,
+    FileState,
+    Run,
+    RunStore,
+    S3Location,
+)
 from producers.errors import FileRefused, SourceChanged
 from producers.feed import RowFeed
 from producers.hashing import HashingSource
+from producers.metrics import FILES
 from producers.refusals import report_of
-from producers.s3 import Bucket, S3Object
-from producers.s3_moves import ERROR, Mover
+from producers.s3 import MAX_COPY_BYTES, Bucket, S3Object
+from producers.s3_moves import ERROR, REPORT, Mover
+from producers.s3_troubles import Troubles, alias
 from producers.tabular import Row, Table
 from schemas.fields import FILE_NAME
 from schemas.outcomes import Code
@@ -28,7 +39,6 @@ log = structlog.get_logger(__name__)
 
 SOURCE: Final = "s3"
 _VERSIONS_AT_ONCE: Final = 5
-_WRONG_NAME: Final = FileRefused(Code.WRONG_NAME, f"the file must be named exactly {FILE_NAME}")
 
 
 class S3Intake:
@@ -47,16 +57,23 @@ class S3Intake:
 
         Raises:
             Stopped: the process is to end; everything unfinished is on record.
-            SourceError: the bucket does not answer, or refuses.
+            SourceError: the bucket does not answer or refuses, or some of its objects could not be dealt
+                with; all others were.
             ProducerError: the dataset cannot be served as it is, or was paused meanwhile.
         """
         bucket = Bucket(location, self._hosts, self._backoff.check)
+        troubles = Troubles(dataset.id, bucket.prefix)
         try:
             unfinished = self._store.unfinished(dataset.id)
             for file in unfinished:
-                self._go_on(dataset, run, bucket, file)
+                with troubles.collected(bucket.key_of(file.source_ref), file.source_ref):
+                    self._go_on(dataset, run, bucket, file)
             keys = list(bucket.list())
-            left_alone = sum(self._object(dataset, run, bucket, key) for key in keys)
+            left_alone = 0
+            for key in keys:
+                with troubles.collected(key):
+                    left_alone += self._object(dataset, run, bucket, key, troubles)
+            troubles.tell()
             if left_alone:
                 return f"objects left alone that were not seen before, because they are no .csv: {left_alone}"
             return None if unfinished or keys else "nothing was found under the prefix"
@@ -66,6 +83,8 @@ class S3Intake:
     def _go_on(self, dataset: Dataset, run: Run, bucket: Bucket, file: FileRecord) -> None:
         """Finish what an earlier run began; in a bucket with versions even a file since written over."""
         file = self._store.claim(run.id, dataset.id, SOURCE, file.source_ref)
+        if file.state in FINISHED_FILE_STATES:
+            return  # ended with a version that was written over it
         if file.state is FileState.CLAIMED:
             found = bucket.find(file.source_ref)
             if found is None:
@@ -75,9 +94,9 @@ class S3Intake:
                 file = self._judged(dataset, bucket, found, file)
             except SourceChanged:
                 return  # recorded; what took its place is a file of its own
-        self._mover.settle(bucket, file)
+        self._settle(bucket, file)
 
-    def _object(self, dataset: Dataset, run: Run, bucket: Bucket, key: str) -> bool:
+    def _object(self, dataset: Dataset, run: Run, bucket: Bucket, key: str, troubles: Troubles) -> bool:
         """Deal with one object directly under the prefix; whether it is left alone and reported for that."""
         name = key.removeprefix(bucket.prefix)
         if not name or name.endswith("/"):
@@ -85,47 +104,55 @@ class S3Intake:
         if not name.lower().endswith(".csv"):
             new = self._store.report_once(dataset.id, key)
             if new:
-                log.warning("object_left_alone", dataset_id=dataset.id, key=key)
+                log.warning("object_left_alone", dataset_id=dataset.id, object=alias(bucket.prefix, key))
             return new
         for _ in range(_VERSIONS_AT_ONCE):
             try:
-                self._file(dataset, run, bucket, key)
+                self._file(dataset, run, bucket, key, troubles)
                 return False
             except SourceChanged:
                 log.info("file_changed_while_read", dataset_id=dataset.id)
         raise SourceChanged("the file changes faster than it is read")
 
-    def _file(self, dataset: Dataset, run: Run, bucket: Bucket, key: str) -> None:
+    def _file(self, dataset: Dataset, run: Run, bucket: Bucket, key: str, troubles: Troubles) -> None:
         """Deal with one version of a file."""
         found = bucket.head(key)
-        if found is None:
+        if found is None or bucket.source_ref(found) in troubles:
             return
         file = self._store.claim(run.id, dataset.id, SOURCE, bucket.source_ref(found))
         if file.state is FileState.DELETED:
             # The same bytes dropped again within a second: every row of them is known.
             self._mover.put_away(bucket, file, found)
             return
+        if file.state is FileState.REPLACED and file.destination:
+            self._mover.keep_replaced(bucket, file, found)
+            return
         if file.state is FileState.REPLACED:
             file = self._store.advance(file.id, FileState.CLAIMED)
         if file.state is FileState.CLAIMED:
             file = self._judged(dataset, bucket, found, file)
-        self._mover.settle(bucket, file)
+        self._settle(bucket, file)
+
+    def _settle(self, bucket: Bucket, file: FileRecord) -> None:
+        if file.state is not FileState.DONE:  # refused and too large to be moved
+            self._mover.settle(bucket, file)
 
     def _judged(self, dataset: Dataset, bucket: Bucket, found: S3Object, file: FileRecord) -> FileRecord:
         """The file published, or refused with a report."""
         try:
-            if found.key.removeprefix(bucket.prefix) != FILE_NAME:
-                raise _WRONG_NAME
+            refuse_unfit(found.key.removeprefix(bucket.prefix), found.size)
             received = self._feed.publish(
                 dataset, file, SOURCE, lambda: self._rows(dataset, bucket, found, file)
             )
         except FileRefused as refusal:
             file = self._mover.with_destination(bucket, file, found, ERROR)
-            bucket.put(f"{file.destination}.errors.csv", report_of(refusal), "text/csv; charset=utf-8")
+            bucket.put(f"{file.destination}{REPORT}", report_of(refusal), "text/csv; charset=utf-8")
             log.warning("file_refused", dataset_id=dataset.id, file_id=file.id, code=refusal.code.value)
-            return self._store.advance(
-                file.id, FileState.REFUSED, error=refusal.code.value, detail=refusal.detail
-            )
+            state = FileState.REFUSED
+            if found.size > MAX_COPY_BYTES:
+                state = FileState.DONE
+                FILES.labels("refused").inc()
+            return self._store.advance(file.id, state, error=refusal.code.value, detail=refusal.detail)
         except SourceChanged:
             self._store.advance(file.id, FileState.REPLACED)
             raise
@@ -143,3 +170,19 @@ class S3Intake:
             self._store.advance(file.id, file.state, content_hash=source.content_hash)
         finally:
             body.close()
+
+
+def refuse_unfit(name: str, size: int) -> None:
+    """Look at what is known of a file before it is read.
+
+    Raises:
+        FileRefused: its name is another one, or it has more bytes than a store copies at once.
+    """
+    if name != FILE_NAME:
+        raise FileRefused(Code.WRONG_NAME, f"the file must be named exactly {FILE_NAME}")
+    if size > MAX_COPY_BYTES:
+        raise FileRefused(
+            Code.TOO_LARGE,
+            f"the file has {size} bytes, expected at most {MAX_COPY_BYTES}: split it; no row of it was read, "
+            "and it stays where it is, because stores move no more at once",
+        )

@@ -9,12 +9,14 @@ compute. With hyphens or brackets there is, and it gets its apostrophe.
 """
 
 import re
+from itertools import pairwise
 
 # Full-width forms count as formulas in East Asian versions of Excel.
 _OPENS = "[=+\\-@\uff1d\uff0b\uff0d\uff20]"
 # What stands between a separator and the first character that a spreadsheet looks at; a separator itself
 # is left out, because what follows it is looked at anyway.
-_SKIPPED = '(?:(?![\\t\\r\\n])[\\s\\x00-\\x1f\\x7f\\u00ad\\u200b-\\u200f\\u2060\\ufeff"])'
+_BLANK = '[\\s\\x00-\\x1f\\x7f\\u00ad\\u200b-\\u200f\\u2060\\ufeff"]'
+_SKIPPED = f"(?:(?![\\t\\r\\n]){_BLANK})"
 _PLAIN = r"[+\-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+\-]?\d++)?"
 _TELEPHONE = r"\+\d++(?:[ ]++\d++)++"
 _NUMBER = f"(?:{_PLAIN}|{_TELEPHONE})[ ]*+"
@@ -25,12 +27,12 @@ _SEPARATOR = r"[,;|\t\r\n]"
 
 def _formula(begin: str, number: str, end: str) -> str:
     """A place behind `begin` where a formula starts; a number that goes up to `end` is none."""
-    return f"{begin}{_SKIPPED}*+(?='+{_OPENS}|(?!{number}{end}){_OPENS})"
+    return f"{begin}(?='+{_OPENS}|(?!{number}{end}){_OPENS})"
 
 
 # The first number must be the whole cell: `-5;x` is none where the semicolon separates nothing.
-_ALONE = _formula("^", _WHOLE_NUMBER, r"\Z")
-_BEHIND = _formula(f"(?<={_SEPARATOR})", _NUMBER, rf"(?:{_SEPARATOR}|\Z)")
+_ALONE = _formula(f"^{_BLANK}*+", _WHOLE_NUMBER, r"\Z")
+_BEHIND = _formula(f"(?<={_SEPARATOR}){_SKIPPED}*+", _NUMBER, rf"(?:{_SEPARATOR}|\Z)")
 _FORMULA = re.compile(f"{_ALONE}|{_BEHIND}")
 _MARKED = re.compile(f"(?:^|(?<={_SEPARATOR}))(?P<skipped>{_SKIPPED}*+)'(?='*{_OPENS})")
 
@@ -41,7 +43,11 @@ def harmless(text: str) -> str:
     Every cell that leaves the system as CSV goes through this, header cells and reasons too. Quoting is
     the CSV writer's work and no defence: a spreadsheet takes the quotes off first.
     """
-    return _FORMULA.sub(r"\g<0>'", text)
+    if _FORMULA.search(text) is None:
+        return text
+    # both ways of cutting may find one place
+    places = [0, *dict.fromkeys(found.end() for found in _FORMULA.finditer(text)), len(text)]
+    return "'".join(text[begin:end] for begin, end in pairwise(places))
 
 
 def as_sent(cell: str) -> str:

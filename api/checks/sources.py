@@ -26,9 +26,9 @@ from producers.errors import FileRefused, ProducerError, SourceUnavailable
 from producers.feed import Opened, RowFeed
 from producers.pull_intake import PullIntake
 from producers.s3 import Bucket
+from producers.s3_intake import refuse_unfit
 from producers.table_rows import Row
 from producers.tabular import Table
-from schemas.fields import FILE_NAME
 from schemas.outcomes import Code
 
 MAX_CHECKS: Final = 50
@@ -107,20 +107,16 @@ def _look(app: Running, dataset: Dataset, looked: contracts.Dataset, checks: lis
 
 
 def _bucket(bucket: Bucket, profile: str, feed: "_CheckingFeed") -> None:
-    """Check what the next run would publish, or refuse for its name; nothing is claimed or moved."""
+    """Check what the next run would publish, or refuse at sight; nothing is claimed or moved."""
     try:
         for key in list(bucket.list()):
             name = key.removeprefix(bucket.prefix)
             found = bucket.head(key) if name.lower().endswith(".csv") else None
             if found is None:
                 continue
-            if name != FILE_NAME:
-                feed.refuse(
-                    bucket.source_ref(found), Code.WRONG_NAME, f"the file must be named exactly {FILE_NAME}"
-                )
-                continue
 
-            def rows(found: Any = found) -> Iterator[Sequence[Row]]:
+            def rows(found: Any = found, name: str = name) -> Iterator[Sequence[Row]]:
+                refuse_unfit(name, found.size)
                 body = bucket.open(found)
                 try:
                     yield from Table(body, profile, lambda: bucket.open(found)).batches()

@@ -27,7 +27,7 @@ def told(event: str, **known: str) -> Iterator[None]:
         yield
     except (Stopped, StoreUnavailable, Unexpected):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told, and tried again; the thread must go on
         log.error(event, error=type(error).__name__, where=place_of(error), **known)
         raise Unexpected(type(error).__name__) from None
 

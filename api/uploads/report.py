@@ -13,12 +13,12 @@ from api.quarantine.originals import Opener, Original
 from api.tables import Upload
 from api.uploads import repository
 from api.uploads.repository import source_ref
-from producers.decimal_comma import AS_SENT
 from schemas.csv_cells import harmless
 from schemas.faults import SENTENCES
 from schemas.fields import CUSTOM
 from schemas.outcomes import Code
 from schemas.personal import Pseudonymizer, Sealer
+from schemas.unknown_columns import as_sent
 from sinks.quarantine import RefusedRow, sealed_rows
 from sinks.refused_lines import RefusedLine, refused_lines
 
@@ -120,8 +120,8 @@ def _commas(columns: Sequence[str], cells: Mapping[str, Any], custom: Mapping[st
     return {
         name: text
         for name, value in cells.items()
-        if f"{name}{AS_SENT}" not in columns  # the sender's own column
-        if isinstance(text := custom.get(f"{name}{AS_SENT}"), str) and text.replace(",", ".") == value
+        if as_sent(name) not in columns  # else it is the sender's own
+        if isinstance(text := custom.get(as_sent(name)), str) and text.replace(",", ".") == value
     }
 
 

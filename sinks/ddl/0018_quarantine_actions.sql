@@ -64,7 +64,7 @@ AS SELECT
             WHERE (organization_id, topic, position) IN (SELECT organization_id, topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL)), 'replayed',
         a.latest = 'discarded', 'discarded',
         a.latest = 'claimed', 'replaying',
-        if(q.identity != 0, i.accepted, r.accepted) > q.stored_at, 'superseded',
+        if(q.identity != 0, i.accepted, r.accepted) > (q.received_at, q.position), 'superseded',
         'open'), 'LowCardinality(String)') AS state,
     CAST(q.missing_kind, 'LowCardinality(String)') AS missing_kind,
     q.missing_id AS missing_id,
@@ -105,14 +105,14 @@ LEFT JOIN
 ) AS a ON a.topic = q.topic AND a.received_row = q.received_row
 LEFT JOIN
 (
-    SELECT organization_id, topic, identity, max(stored_at) AS accepted
+    SELECT organization_id, topic, identity, max((received_at, position)) AS accepted
     FROM {database}.ledger_rows
     WHERE outcome = 'accepted' AND identity IN (SELECT identity FROM {database}.quarantine_rows WHERE identity != 0)
     GROUP BY organization_id, topic, identity
 ) AS i ON i.organization_id = q.organization_id AND i.topic = q.topic AND i.identity = q.identity
 LEFT JOIN
 (
-    SELECT organization_id, topic, dataset_id, record_id, max(stored_at) AS accepted
+    SELECT organization_id, topic, dataset_id, record_id, max((received_at, position)) AS accepted
     FROM {database}.ledger_rows
     WHERE outcome = 'accepted' AND record_type = 'payment' AND record_id IN (SELECT record_id FROM {database}.quarantine_rows WHERE identity = 0 AND record_id != '')
     GROUP BY organization_id, topic, dataset_id, record_id

@@ -103,6 +103,19 @@ async def test_each_fault_of_each_refused_row_has_a_line(uploaded: Uploaded) -> 
     assert two["Colour"] == "red"
 
 
+async def test_cells_come_back_as_they_were_sent(uploaded: Uploaded) -> None:
+    """A decimal comma and a telephone number with spaces: corrected in the report, the row is the same."""
+    uploaded.refuse(
+        2, "missing:METER_ID", METER_ID="", PAYMENT_AMOUNT="-5000.5", CUSTOMER_PHONE="+234 801 234 5678",
+        custom={"Colour": "red", "PAYMENT_AMOUNT_AS_SENT": "-5000,5"},
+    )  # fmt: skip
+    (row,) = await uploaded.report()
+    assert list(row) == [*COLUMNS, "line", "field", "reason", "detail", "raw"]
+    assert (row["PAYMENT_AMOUNT"], row["CUSTOMER_PHONE"], row["Colour"]) == (
+        "-5000,5", "+234 801 234 5678", "red"
+    )  # fmt: skip
+
+
 async def test_a_row_that_no_reader_could_take_apart_is_shown_raw(uploaded: Uploaded) -> None:
     """Its text as it came, made harmless; the cells stay empty."""
     uploaded.refuse(2, "unreadable_row", raw=f'=1+1;"{NAME}')

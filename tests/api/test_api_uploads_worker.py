@@ -1,7 +1,9 @@
 """Uploads on their way into the topic: what is published, what waits, what is lost, what a crash leaves."""
 
 import asyncio
+import errno
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,17 +12,22 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 from api_helpers import Api, MakeApi, assert_problem, record_headers, topic_records
 from sqlalchemy import select, update
+from sqlalchemy.exc import InternalError
 from uploads import NAME, accepted, kept, left, sample
 
+from api.datasets.rotation import seal_anew
 from api.datasets.runs import SqlRunStore
 from api.db import now_ms
+from api.ops.readiness import Readiness
 from api.parts import ApiParts, FileParts
+from api.sealing import CredentialBox
 from api.tables import Run, RunFile, Upload
-from api.uploads import tidy, worker
-from api.uploads.repository import UploadStore
-from api.uploads.spool import Spool
+from api.uploads import assembly, tidy, worker
+from api.uploads.repository import Job, UploadStore
+from api.uploads.spool import Incoming, Spool
 from api.uploads.worker import UploadWorker
 from producers import tabular
 from producers.contracts import FileState
@@ -43,6 +50,7 @@ class Desk:
         self.topic = f"{self.settings.topic_prefix}payments"
         self.kafka = kafka
         self.unjudged: Callable[[], int] = lambda: 0
+        self.box = api.running.box
 
     def worker(self) -> UploadWorker:
         """A worker that has just been started."""
@@ -51,7 +59,7 @@ class Desk:
         )
         running = self.api.running
         spool = Spool(self.settings.uploads_directory, 0)
-        return UploadWorker(running.db, running.box, spool, self.publisher, rows, self.unjudged)
+        return UploadWorker(running.db, self.box, spool, self.publisher, rows, self.unjudged)
 
     async def step(self) -> int:
         """One look of a worker that has just been started."""
@@ -194,7 +202,7 @@ async def test_an_upload_can_be_cancelled(desk: Desk, monkeypatch: pytest.Monkey
     upload = desk.upload(going["id"])
     assert (upload.state, upload.sealed_key, desk.run(upload).state) == ("cancelled", "", "failed")
     assert left(desk.api) == []
-    assert (desk.file(upload).state, desk.file(upload).received) == ("done", 10)
+    assert (desk.file(upload).state, desk.file(upload).received) == ("replaced", 10)
     done = await desk.send()
     desk.unjudged = lambda: 0
     await desk.step()
@@ -222,7 +230,7 @@ async def test_a_file_that_is_gone_or_damaged_fails(desk: Desk) -> None:
         assert (upload.state, desk.run(upload).state) == ("failed", "failed")
         assert told in (upload.detail or "")
         assert "send it again" in (upload.detail or "")
-    assert desk.file(desk.upload(changed["id"])).state == "done"
+    assert desk.file(desk.upload(changed["id"])).state == "replaced"
     assert desk.upload(fine["id"]).state == "published"
     assert left(desk.api) == []
 
@@ -281,11 +289,117 @@ async def test_faults_of_one_upload_are_told_and_stop_no_other(
     with monkeypatch.context() as patch:
         patch.setattr(RowRecords, "of", lambda *_: 1 / int("0" * len("Secret Name")))
         await desk.step()
-    detail = desk.upload(second["id"]).detail or ""
-    assert detail.startswith("unexpected ZeroDivisionError")
+    upload = desk.upload(second["id"])
+    assert (upload.detail or "").startswith("unexpected ZeroDivisionError")
+    assert desk.file(upload).state == "replaced"
     await desk.send()
     assert await desk.step() == 1
     assert left(desk.api) == []
+
+
+async def test_what_broke_off_unrecorded_is_not_told_as_published(desk: Desk) -> None:
+    """Dead before its rows were recorded, then cancelled or lost: its receipt looks for them."""
+    cancelled, lost = [await desk.send() for _ in range(2)]
+    for _ in (cancelled, lost):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SqlRunStore, "advance", dies)
+            with pytest.raises(Death):
+                await desk.step()
+        if not lost.get("gone"):
+            await desk.api.http.post(f"/v1/uploads/{cancelled['id']}/cancel")
+            lost["gone"] = True
+    (desk.settings.uploads_directory / lost["id"]).unlink()
+    await desk.step()
+    for made, state in ((cancelled, "cancelled"), (lost, "failed")):
+        upload = desk.upload(made["id"])
+        assert (upload.state, desk.file(upload).state) == (state, "replaced")
+    assert {upload_id: len(lines) for upload_id, lines in desk.lines().items()} == {
+        cancelled["id"]: ROWS, lost["id"]: ROWS
+    }  # fmt: skip
+
+
+async def test_no_fault_ends_the_thread(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory cannot be listed, one upload cannot be begun: told, the others published, tried again."""
+    stuck, fine = [await desk.send() for _ in range(2)]
+    broken = threading.Event()
+    broken.set()
+    listed, began = Spool.uploads, UploadStore.begin
+
+    def uploads(self: Spool) -> list[str]:
+        if broken.is_set():
+            raise OSError(errno.EMFILE, "Secret Name")
+        return listed(self)
+
+    def begin(self: UploadStore, job: Job) -> bool:
+        if broken.is_set() and job.id == stuck["id"]:
+            raise InternalError("Secret Name", None, Exception())
+        return began(self, job)
+
+    monkeypatch.setattr(Spool, "uploads", uploads)
+    monkeypatch.setattr(UploadStore, "begin", begin)
+    found = desk.worker()
+    with structlog.testing.capture_logs() as told:
+        thread = threading.Thread(target=found.run, daemon=True)
+        thread.start()
+        try:
+            await asyncio.to_thread(wait_until, lambda: desk.upload(fine["id"]).state == "published", 60)
+            assert desk.upload(stuck["id"]).state == "waiting"
+            broken.clear()
+            await asyncio.to_thread(wait_until, lambda: desk.upload(stuck["id"]).state == "published", 60)
+        finally:
+            found.stop()
+            await asyncio.to_thread(thread.join, 60)
+    faults = {(line["event"], line["error"]) for line in told if line["log_level"] == "error"}
+    assert faults == {("upload_tidying_failed", "OSError"), ("upload_not_served", "InternalError")}
+    assert "Secret Name" not in str(told)
+
+
+async def test_readiness_knows_the_thread(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not begun or ended, and without a sign of life for too long: not ready, by the name of the fault."""
+    running = desk.api.running
+    parts = replace(running.parts, files=FileParts(desk.publisher, lambda: 0))
+    files = assembly.UploadThread(parts, running.db, running.box, running.spool)
+    readiness = Readiness({})
+    readiness.add("uploads", files.check)
+    assert await readiness.ask() == {"uploads": "UploadThreadEnded"}
+    files.start()
+    assert await readiness.ask() == {"uploads": "ok"}
+    with monkeypatch.context() as patch:
+        patch.setattr(assembly, "QUIET_S", -1.0)
+        assert await readiness.ask() == {"uploads": "UploadThreadHangs"}
+    await asyncio.to_thread(files.stop)
+    assert await readiness.ask() == {"uploads": "UploadThreadEnded"}
+
+
+async def test_202_is_answered_though_the_worker_is_at_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upload is on record and its file claimed at once; ClickHouse, which is away, is not asked."""
+    closed = Incoming.close
+
+    def close(incoming: Incoming) -> None:
+        closed(incoming)
+        with desk.api.running.db.read() as session:
+            upload = session.scalars(select(Upload)).one()
+        SqlRunStore(desk.api.running.db).claim(upload.run_id, upload.dataset_id, "upload", "upload://x")
+
+    monkeypatch.setattr(Incoming, "close", close)
+    made = await accepted(desk.api, await desk.api.project(), sample(3))
+    assert (made["state"], made["received"], made["quarantined"]) == ("waiting", 0, 0)
+    assert (await desk.api.http.get(f"/v1/uploads/{made['id']}")).status_code == 503
+
+
+async def test_a_new_key_opens_what_waits(desk: Desk) -> None:
+    """Keys of files under way are sealed anew with the credentials: published without the key before."""
+    made = await desk.send()
+    running, new = desk.api.running, secrets.token_bytes(32)
+    both = CredentialBox(new, desk.settings.credential_key)
+    assert await asyncio.to_thread(seal_anew, running.db, both) >= 1
+    assert await asyncio.to_thread(seal_anew, running.db, both) == 0
+    desk.box = CredentialBox(new)
+    assert await desk.step() == 1
+    assert desk.upload(made["id"]).state == "published"
+    assert await asyncio.to_thread(seal_anew, running.db, CredentialBox(secrets.token_bytes(32), new)) == 1
 
 
 async def test_processes_share_a_directory(desk: Desk) -> None:
@@ -301,6 +415,11 @@ async def test_processes_share_a_directory(desk: Desk) -> None:
 
 class Death(BaseException):
     """The process dies here."""
+
+
+def dies(*_: Any, **__: Any) -> None:
+    """A step that is never recorded."""
+    raise Death
 
 
 @contextmanager
@@ -377,5 +496,6 @@ async def test_an_application_publishes_by_itself(
     await asyncio.to_thread(wait_until, published, 60)
     shown = (await api.http.get(f"/v1/uploads/{made['id']}")).json()
     assert (shown["state"], shown["received"], shown["accepted"]) == ("storing", ROWS, 0)
+    assert (await api.http.get("/readyz")).json()["parts"]["uploads"] == "ok"
     assert (await api.http.get("/v1/uploads")).json()["items"][0]["state"] == "published"
     assert shown["source_ref"].endswith(f"/{NAME}@{made['content_hash'][:16]}")

@@ -18,7 +18,7 @@ from schemas.outcomes import Code
 
 ROOT = Path(__file__).resolve().parents[2]
 OPENING = "=+-@\uff1d\uff0b\uff0d\uff20"
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *")
+NUMBER = re.compile(r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\d*,\d+|\+\d+( +\d+)+) *")
 LEADING = re.compile(r"^[\s\x00-\x1f\x7f\u00ad\u200b-\u200f\u2060\ufeff\"]+")
 CELLS = st.text(st.sampled_from("=+-@' \t\r\n,;|\"5.eE\ufeff\u200bA\uff1d"), max_size=12) | st.text(
     max_size=30
@@ -45,6 +45,7 @@ def _is_formula(cell: str) -> bool:
 @example("-2+3+cmd|' /C calc'!A0")
 @example("\ufeff=1")
 @example("-5;")
+@example("\r-5;")
 @example("-5|' /C calc'!A0")
 def test_no_cell_is_a_formula_wherever_the_spreadsheet_cuts(text: str) -> None:
     """As one cell, and as the cells that another country's list separator makes of it."""
@@ -70,15 +71,34 @@ def test_a_spreadsheet_that_reads_the_file_sees_no_formula(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["-5.00", "+5", "5e3", "-.5", "1.3,-30.14", "Accra", "a=b", "x@y.org", "", "'"]
-)
+    "text",
+    ["-5.00", "-5,00", "+5", "5e3", "-.5", "1.3,-30.14", "Accra", "a=b", "x@y.org", "", "'",
+     "+2348012345678", "+234 801 234 5678", "+234 801 234 5678 "],
+)  # fmt: skip
 def test_numbers_and_common_texts_stay(text: str) -> None:
     """What is no formula is not touched: amounts are still numbers in the spreadsheet."""
     assert harmless(text) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["-" + "1" * 300_000 + "x", ",'" * 200_000, " " * 300_000, "\n" * 300_000 + "="]
+    "text",
+    ["+234-801-234", "+234 801-234", "+1 2+3", "-1 2", "+1 A1", "+234 (801) 234", "+1 2|3", "+1\n2",
+     "-5,00,x", "-5,=1", "+1 2=3", "+", "+ 234"],
+)  # fmt: skip
+def test_whatever_could_be_computed_is_marked(text: str) -> None:
+    """An operator, a letter, a bracket: no number and no telephone number."""
+    assert harmless(text).startswith("'")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+1" + " 1" * 150_000 + "x",
+        "-" + "1" * 300_000 + "x",
+        ",'" * 200_000,
+        " " * 300_000,
+        "\n" * 300_000 + "=",
+    ],
 )
 def test_long_cells_take_no_long_time(text: str) -> None:
     """The patterns do not go back and forth: their time grows with the text, not with its square."""
