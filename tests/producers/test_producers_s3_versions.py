@@ -167,7 +167,7 @@ def test_a_file_too_large_to_be_moved_is_refused_before_it_is_read(
 
 def test_a_long_name_is_shortened(versions: VersionedStore, dated: World) -> None:
     """The longest key a store takes is moved, with its report: a hash and the end of its name are kept."""
-    names = ["\N{LATIN SMALL LETTER E WITH ACUTE}" * 480 + f"{at}.csv" for at in range(2)]
+    names = ["\N{LATIN SMALL LETTER E WITH ACUTE}" * 500 + f"{at}.csv" for at in range(2)]
     for name in names:
         versions.put(dated.prefix + name, b"x")
     assert dated.run() == (RunState.DONE, None)
