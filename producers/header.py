@@ -67,6 +67,10 @@ def check_header(cells: Sequence[str], profile: str) -> Header:
     fields = [ALIASES.get(name, name) for name in names]
     faults += _twice(fields)
     faults += _missing(fields, names, profile)
+    if not any(fold(name) in FOLDED_NAMES for name in names):
+        # A title, `sep=;` or somebody's data: it is not told what stands there.
+        detail = f"the first line must be the header; none of its {len(names)} cells is named as a field"
+        faults.insert(0, HeaderFault("", detail))
     if faults:
         raise FileRefused(Code.BAD_HEADER, "; ".join(fault.detail for fault in faults), faults)
     return Header(tuple(fields), tuple(field in NAMES for field in fields))

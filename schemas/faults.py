@@ -22,7 +22,7 @@ SENTENCES: Final[dict[Code, str]] = {
     Code.WRONG_TYPE: "the value is not of the type this field has",
     Code.CONTROL_CHARACTER: "the text contains a control character",
     Code.TOO_LONG: "the text is longer than allowed",
-    Code.BAD_TIMESTAMP: "not a date and time in ISO 8601, such as 2021-05-16T14:16:01Z",
+    Code.BAD_TIMESTAMP: "not a date and time in ISO 8601 with seconds, such as 2021-05-16T14:16:01Z",
     Code.TIMESTAMP_OUT_OF_RANGE: "the date is before 1900 or after 2299",
     Code.BAD_DECIMAL: "not a decimal number with a point and without thousands separators",
     Code.OUT_OF_RANGE: "the number is outside the allowed range or has too many digits",

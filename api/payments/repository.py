@@ -10,8 +10,8 @@ from api import ids
 from api.datasets.runs import text_hash
 from api.db import Database, now_ms
 from api.errors import Archived, BadToken, Conflict, NotFound
+from api.ids import is_id
 from api.models import Dataset, Organization
-from api.registry.repository import get
 from api.tables import RunFile
 from producers.contracts import FileState
 from schemas.fields import SOURCE_PROFILES
@@ -93,9 +93,9 @@ def _sender(session: Session, organization_id: str, dataset_id: str | None) -> S
         raise BadToken
     if dataset_id is None:
         return Sender(organization_id, "", "", PaymentContext(SOURCE_PROFILES[SOURCE]))
-    dataset = get(session, Dataset, dataset_id)
-    if dataset.organization_id != organization_id:
-        raise NotFound
+    dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id)) if is_id(dataset_id) else None
+    if dataset is None or dataset.organization_id != organization_id:
+        raise NotFound("The token's organisation has no dataset with the id in `dataset_id`.")
     if dataset.archived:
         raise Archived
     if dataset.source not in _TAKES:

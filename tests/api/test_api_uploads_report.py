@@ -94,7 +94,7 @@ async def test_each_fault_of_each_refused_row_has_a_line(uploaded: Uploaded) -> 
         "2", "TIMESTAMP", "bad_timestamp", "yesterday"
     )  # fmt: skip
     assert (one["CUSTOMER_NAME"], one["CUSTOMER_PHONE"], one["detail"]) == (
-        NAME, PHONE, "not a date and time in ISO 8601, such as 2021-05-16T14:16:01Z"
+        NAME, PHONE, "not a date and time in ISO 8601 with seconds, such as 2021-05-16T14:16:01Z"
     )  # fmt: skip
     assert [(row["line"], row["field"], row["reason"]) for row in (two, three)] == [
         ("3", "PAYMENT_AMOUNT", "bad_decimal"), ("3", "METER_ID", "missing")

@@ -295,6 +295,13 @@ def test_file_without_header_does_not_leak_its_first_row() -> None:
     assert "234" not in detail
 
 
+def test_a_title_above_the_header_is_told() -> None:
+    """A first line that names no field is said to be no header, before what it lacks."""
+    for first in ("Payments of May", "sep=;"):
+        refused = refusal(first.encode() + b"\n" + file(GOOD))
+        assert refused.detail.startswith("the first line must be the header; none of its 1 cells")
+
+
 def test_too_many_columns() -> None:
     """A header with hundreds of columns, or a first line without end, is refused."""
     assert "columns" in refusal(file(header=[*HEADER, *map(str, range(300))])).detail
