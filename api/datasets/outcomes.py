@@ -28,7 +28,8 @@ def run_out(app: Running, run: Run) -> RunOut:
         files = repository.files(session, run.id)
     receipts = {receipt.id: receipt for receipt in service.of_run(app, run.id)}
     state = run.state
-    if state == RunState.DONE and any(receipt.adds_up == "storing" for receipt in receipts.values()):
+    # A reading that broke off may have brought more than is on record; a run waits for what is known.
+    if state == RunState.DONE and any(receipt.waiting for receipt in receipts.values()):
         state = "storing"
     return RunOut(
         **summary(run).model_dump(exclude={"state"}),
