@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from api_helpers import Api, assert_problem
 
-from api.datasets.runs import SqlRunStore
+from api.datasets.polls import SqlPollStore
 from producers.contracts import FileState, RunState
 from schemas.identity import position
 
@@ -75,10 +75,10 @@ async def test_a_run_is_done_when_every_row_has_its_outcome(whole_api: Api, clic
     dataset, owner = (await api.dataset(project))["id"], project["organization_id"]
     await api.announce()
     run = (await api.http.post(f"/v1/datasets/{dataset}/run")).json()["id"]
-    store = SqlRunStore(api.running.db)
+    store = SqlPollStore(api.running.db)
 
     def publish() -> None:
-        taken = store.next_requested()
+        taken = store.next_requested(60)
         assert taken is not None
         file = store.claim(run, dataset, "s3", "f@1")
         store.advance(file.id, FileState.PUBLISHED, received=4)

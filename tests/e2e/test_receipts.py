@@ -112,6 +112,8 @@ def test_a_devices_request_has_a_receipt(installation: Installation) -> None:
         serial_number="1",
     )
     token = api.post(f"/v1/devices/{device['id']}/tokens")["token"]
+    known = f"SELECT count() FROM device_versions WHERE id = '{device['id']}'"
+    wait_until(lambda: installation.value(known), 60, "the device's way to the workers")
     reads = [
         {"starttimestamp": f"2026-05-01T0{hour}:00:00Z", "endtimestamp": f"2026-05-01T0{hour + 1}:00:00Z",
          "value": value}

@@ -83,22 +83,22 @@ def test_why_finds_a_line_of_a_file_and_says_what_it_does_not_know(installation:
     """By file and line, as JSON, from another server; code 1 for what nobody received."""
     bucket = "e2e-why"
     dataset = installation.dataset(installation.project(), bucket)
-    bad = payment(7102, PAYMENT_AMOUNT="1,234")
-    _drop(installation, dataset, bucket, [payment(7101), bad])
+    bad = payment(97102, PAYMENT_AMOUNT="1,234")
+    _drop(installation, dataset, bucket, [payment(97101), bad])
     told = _why(installation, f"s3://{bucket}/ELECTRICITY_PAYMENT.csv:3")
     assert told.returncode == 0, told.stderr
-    assert "payment P7102: quarantined" in told.stdout
+    assert "payment P97102: quarantined" in told.stdout
     assert "fields_valid   failed" in told.stdout
     assert "PAYMENT_AMOUNT" in told.stdout
-    found = json.loads(_why(installation, "P7101", "--json").stdout)
+    found = json.loads(_why(installation, "P97101", "--json").stdout)
     assert [item["line"] for item in found["items"]] == [2]
-    assert found["items"][0]["explanation"]["stored"]["id"] == "P7101"
+    assert found["items"][0]["explanation"]["stored"]["id"] == "P97101"
     unknown = _why(installation, "never-sent")
     assert (unknown.returncode, "nothing is known of never-sent" in unknown.stdout) == (1, True)
     admin = installation.endpoints.admin
     login = {"SUNLEDGER_ADMIN_EMAIL": admin["email"], "SUNLEDGER_ADMIN_PASSWORD": admin["password"]}
     server = ("--server", installation.endpoints.api)
-    assert "payment P7101: accepted" in _why(installation, "P7101", *server, **login).stdout
-    wrong = _why(installation, "P7101", *server, **{**login, "SUNLEDGER_ADMIN_PASSWORD": "wrong"})
+    assert "payment P97101: accepted" in _why(installation, "P97101", *server, **login).stdout
+    wrong = _why(installation, "P97101", *server, **{**login, "SUNLEDGER_ADMIN_PASSWORD": "wrong"})
     assert wrong.returncode == 1
     assert "401" in wrong.stderr
