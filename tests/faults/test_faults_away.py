@@ -115,8 +115,8 @@ def test_a_zombie_writes_nothing_twice(own_stack: Stack, doomed: World) -> None:
         feed.wait_more(300)
         wait_until(lambda: doomed.books.value("SELECT count() FROM payments") > 0, 60, "payments stored")
         # its inserts are sent and not answered; the store runs them after their sender was declared dead
-        own_stack.pause("clickhouse")
         before = _rows_in(zombie)
+        own_stack.pause("clickhouse")
         wait_until(lambda: _rows_in(zombie) > before + 200, 60, "batches in hand")
         zombie.kill(signal.SIGSTOP)
         own_stack.resume("clickhouse")
