@@ -69,13 +69,7 @@ FROM
         FROM {database}.payment_versions FINAL
         PREWHERE identity IN
         (
-            SELECT identity
-            FROM {database}.payment_keys
-            WHERE outcome != 'alias'
-            GROUP BY home, identity
-            HAVING min(content_hash) != max(content_hash)
-            UNION DISTINCT
-            SELECT identity FROM {database}.payment_versions WHERE outcome = 'conflict'
+            SELECT identity FROM {database}.payment_versions GROUP BY identity HAVING count() > 1
         )
         GROUP BY organization_id, identity
         HAVING uniqExact(content_hash) > 1
