@@ -88,8 +88,21 @@ def _work(installation: Installation) -> list[str]:
         "the file's outcomes",
     )
     wait_until(lambda: "'failed'" in str(api.get(f"/v1/runs?dataset_id={closed}")), 120, "the refused run")
-    wait_until(lambda: installation.value("SELECT count() FROM ledger WHERE record_type = 'read'") == 2, 120)
+    wait_until(lambda: len(_reads(installation)) == 2, 120, lambda: _why_not(installation))
     return [token, str(api.token)]
+
+
+def _reads(installation: Installation) -> list[tuple[Any, ...]]:
+    """What the ledger knows of reads."""
+    sql = "SELECT outcome, reasons, partition, offset FROM ledger WHERE record_type = 'read'"
+    return list(installation.store.query(sql).result_rows)
+
+
+def _why_not(installation: Installation) -> str:
+    """What helps to see why the reads are not stored."""
+    logs = (installation.folder / "logs").rglob("*worker*")
+    tails = {path.name: path.read_text(errors="replace")[-6000:] for path in logs if path.is_file()}
+    return f"both reads among {_reads(installation)}, parts {status(installation.folder)}, {tails}:"
 
 
 def _send(installation: Installation, method: str, path: str, body: dict[str, Any]) -> None:

@@ -22,15 +22,21 @@ from sunledger.embedded.process import Child
 SECRET = urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
 
-def wait_until(condition: Callable[[], Any], limit_s: float = 60.0, what: str = "condition") -> Any:
-    """The first true value of a condition, looked at often; fails after `limit_s` seconds."""
+def wait_until(
+    condition: Callable[[], Any], limit_s: float = 60.0, what: str | Callable[[], str] = "condition"
+) -> Any:
+    """The first true value of a condition, looked at often; fails after `limit_s` seconds.
+
+    `what` is told then; as a function it is asked only then.
+    """
     deadline = time.monotonic() + limit_s
     while True:
         found = condition()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true within {limit_s:.0f} s; last: {found!r}")
+            told = what if isinstance(what, str) else what()
+            raise AssertionError(f"{told} did not come true within {limit_s:.0f} s; last: {found!r}")
         time.sleep(0.05)
 
 
