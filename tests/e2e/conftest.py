@@ -1,4 +1,4 @@
-"""One installation for all tests of whole paths."""
+"""One installation for all tests of whole paths; it ends with them, because an idle one costs a fifth of a core."""
 
 from collections.abc import Iterator
 
@@ -8,14 +8,14 @@ from tests.e2e.installation import Installation, running
 from tests.producers.google_double import GoogleDouble
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def google() -> Iterator[GoogleDouble]:
     """A stand-in for Google, which the installation takes for the real one."""
     with GoogleDouble() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(tmp_path_factory: pytest.TempPathFactory, google: GoogleDouble) -> Iterator[Installation]:
     """API, worker, producers and all backing parts, under the supervisor."""
     folder = tmp_path_factory.mktemp("installation")

@@ -132,7 +132,7 @@ def test_a_devices_request_has_a_receipt(installation: Installation) -> None:
     assert (found["source"], found["organization_id"]) == ("device", project["organization_id"])
     (place,) = found["places"]
     assert place["last_offset"] - place["first_offset"] == 3
-    query = f"organization_id={project['organization_id']}&source=device"
+    query = f"organization_id={project['organization_id']}&channel=device"
     assert [item["id"] for item in api.get(f"/v1/receipts?{query}")["items"]] == [receipt]
     stored = installation.value(
         f"SELECT toString(any(received_at)) FROM ledger WHERE source_ref = '{receipt}'"

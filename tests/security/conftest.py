@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sasl_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SaslBroker]:
     """A broker configured as the one of the compose file."""
     with SaslBroker(tmp_path_factory.mktemp("sasl")) as broker:
