@@ -1,15 +1,14 @@
 """`sunledger check --server`: the file goes to an API as a dry run of an upload; nothing is kept there."""
 
 import io
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
-from urllib.error import URLError
 
-from sunledger.check import CANNOT_OPEN, Answer, CheckFailed, Progress
-from sunledger.demo.client import ApiClient, ApiRefused
+from sunledger.check import CANNOT_OPEN, Answer, Progress
+from sunledger.demo.client import ApiClient
+from sunledger.why import asked
 
 PATH: Final = "/v1/uploads"
 LIMIT_S: Final = 3600.0
@@ -22,22 +21,15 @@ def check_there(
     """The server's report on a file; `fields` are those of the upload beside the file.
 
     Raises:
-        CheckFailed: the server does not answer, or refuses.
+        ServerFailed: the server does not answer, or refuses.
     """
     try:
-        with file.open("rb") as source:
-            body = Multipart({**fields, "dry_run": "true"}, file.name, source, progress)
-            report: dict[str, Any] = api.send(PATH, body, body.content_type, len(body), LIMIT_S)
-    except ApiRefused as error:
-        raise CheckFailed(f"the API refuses: {error}") from None
-    except (URLError, json.JSONDecodeError) as error:
-        raise CheckFailed(f"the API does not answer ({type(error).__name__})") from None
+        source = file.open("rb")
     except OSError as error:
-        if error.strerror is None or file.is_file():
-            raise CheckFailed(f"the API does not answer ({type(error).__name__})") from None
-        detail = f"the file cannot be read: {error.strerror}"
-        return Answer(_nothing_read(file, detail))
-    return Answer(report)
+        return Answer(_nothing_read(file, f"the file cannot be read: {error.strerror}"))
+    with source:
+        body = Multipart({**fields, "dry_run": "true"}, file.name, source, progress)
+        return Answer(asked(lambda: api.send(PATH, body, body.content_type, len(body), LIMIT_S)))
 
 
 def _nothing_read(file: Path, detail: str) -> dict[str, Any]:

@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sunledger.check import Answer, CheckFailed, Progress, Question, check, context_of, print_json
+from sunledger.check import (
+    Answer,
+    CheckFailed,
+    Progress,
+    Question,
+    ServerCheckFailed,
+    check,
+    context_of,
+    print_json,
+)
 from sunledger.check_server import check_there
 from sunledger.check_story import progress_bar, tell
-from sunledger.why import WhyFailed, connect
+from sunledger.why import ServerFailed, WhyFailed, connect
 
 __all__ = ["CheckFailed", "Wanted", "run"]
 
@@ -70,10 +79,6 @@ def _check_fits(wanted: Wanted) -> None:
 
 
 def _there(wanted: Wanted, server: str, progress: Progress) -> Answer:
-    try:
-        api = connect(Path(), server)
-    except WhyFailed as error:
-        raise CheckFailed(str(error)) from None
     fields = {
         "dataset_name": wanted.dataset or "",
         "dataset_type": "electricity_payments",
@@ -81,4 +86,9 @@ def _there(wanted: Wanted, server: str, progress: Progress) -> Answer:
         "project_ids": list(wanted.projects),
         **({"default_currency": wanted.default_currency} if wanted.default_currency else {}),
     }
-    return check_there(api, wanted.file, fields, progress)
+    try:
+        return check_there(connect(Path(), server), wanted.file, fields, progress)
+    except ServerFailed as error:
+        raise ServerCheckFailed(str(error)) from None
+    except WhyFailed as error:
+        raise CheckFailed(str(error)) from None

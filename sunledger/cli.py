@@ -10,7 +10,7 @@ import typer
 from producers.errors import BrokerRefuses, TopicMisconfigured
 from producers.template_names import TemplateFormat, TemplateProfile
 from sunledger import logs
-from sunledger.installation import default_data_dir
+from sunledger.embedded.layout import default_data_dir
 from sunledger.settings import (
     ApiSettings,
     MigrateSettings,
@@ -66,16 +66,19 @@ def down(data: DataDir) -> None:
 
 @app.command()
 def status(data: DataDir) -> None:
-    """Say which parts run, which do not, and why. Exit code 0 when all are ready, else 1."""
+    """Say what runs, what does not and why, and where metrics are. Exit code 0 when all are ready, else 1."""
     from sunledger.embedded import supervisor  # noqa: PLC0415
+    from sunledger.embedded.files import read_json  # noqa: PLC0415
 
     parts = supervisor.status(data)
+    ops = (read_json(data / "endpoints.json") or {}).get("ops", {})
     if not parts:
         typer.echo(f"nothing ever ran in {data}", err=True)
     for part in parts:
         detail = f"   {part.reason.strip().splitlines()[-1]}" if part.reason else ""
         restarts = f"   {part.restarts} restarts" if part.restarts else ""
-        typer.echo(f"{part.name:<12} {part.state:<9} pid {part.pid or '-'!s:<8}{restarts}{detail}")
+        where = f"   {ops[part.name]}" if part.pid and part.name in ops else ""
+        typer.echo(f"{part.name:<12} {part.state:<9} pid {part.pid or '-'!s:<8}{where}{restarts}{detail}")
     raise typer.Exit(0 if parts and all(part.state == "ready" for part in parts) else 1)
 
 
@@ -158,7 +161,8 @@ def check(
 ) -> None:
     """Say what would become of a payments file; nothing is sent for good.
 
-    Exit code 0: every row passes; 1: some do not; 2: the file cannot be read, or not be checked as asked.
+    Exit code 0: every row passes; 1: some do not; 2: the file cannot be read, or not be checked as asked;
+    3: the server refuses, or does not answer.
     """
     from sunledger import checking  # noqa: PLC0415
 
@@ -170,7 +174,7 @@ def check(
         raise typer.Exit(checking.run(wanted))
     except checking.CheckFailed as exc:
         typer.echo(str(exc), err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(exc.exit_code) from None
 
 
 @app.command()

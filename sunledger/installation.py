@@ -1,6 +1,5 @@
 """An embedded installation: its secrets, and our own processes over the backing parts."""
 
-import os
 import secrets
 import socket
 import sys
@@ -88,8 +87,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def default_data_dir() -> Path:
-    """Where `up` and `query` look when no folder is given: SUNLEDGER_DATA, else `.sunledger` here."""
-    return Path(os.environ.get("SUNLEDGER_DATA", ".sunledger"))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 from pwdlib import PasswordHash
 from sqlalchemy.exc import IntegrityError
@@ -15,7 +16,12 @@ from api.jwts import USERS, TokenSigner
 from api.tables import User
 
 _HASHER = PasswordHash.recommended()
-_NOBODY = _HASHER.hash("nobody has this password")
+
+
+@cache
+def _nobody() -> str:
+    """The hash that is checked for users that there are not; made when it is first needed, for its cost."""
+    return _HASHER.hash("nobody has this password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ def login(db: Database, signer: TokenSigner, lifetime: timedelta, email: str, pa
     """
     with db.read() as session:
         user = repository.by_email(session, email) if "\0" not in email else None
-    right = _HASHER.verify(password, user.password_hash if user else _NOBODY)
+    right = _HASHER.verify(password, user.password_hash if user else _nobody())
     if user is None or not right or not user.active:
         raise BadCredentials
     now = now_ms()

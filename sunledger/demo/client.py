@@ -14,7 +14,25 @@ class _Readable(Protocol):
 
 
 class ApiRefused(Exception):
-    """The API answered with an error."""
+    """The API answered with an error, of this HTTP status; the text is one line for people."""
+
+    def __init__(self, status: int, phrase: str, body: bytes) -> None:
+        super().__init__(_told(status, phrase, body))
+        self.status = status
+
+
+def _told(status: int, phrase: str, body: bytes) -> str:
+    """Title, detail and faults of a problem (RFC 9457), and the status.
+
+    Of an answer that is no problem, such as a page of a proxy, the status and its phrase are told alone.
+    """
+    try:
+        problem = json.loads(body)
+        parts = [f"{problem['title']}: {problem['detail']}"]
+        parts += [f"{fault['field']}: {fault['detail']}" for fault in problem.get("errors", ())]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        parts = [phrase]
+    return " ".join(f"{'; '.join(parts)} ({status})".split())
 
 
 class ApiClient:
@@ -75,4 +93,4 @@ class ApiClient:
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except urllib.error.HTTPError as exc:
-            raise ApiRefused(f"{method} {path}: {exc.code} {exc.read().decode(errors='replace')}") from None
+            raise ApiRefused(exc.code, exc.reason, exc.read()) from None

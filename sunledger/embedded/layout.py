@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,3 +91,8 @@ class Layout:
     def part(self, name: str) -> Path:
         """The data folder of one part."""
         return self.root / name
+
+
+def default_data_dir() -> Path:
+    """Where `up` and `query` look when no folder is given: SUNLEDGER_DATA, else `.sunledger` here."""
+    return Path(os.environ.get("SUNLEDGER_DATA", ".sunledger"))
