@@ -39,6 +39,7 @@ from api.reads import endpoints as reads
 from api.reads.repository import Devices
 from api.receipts import endpoints as receipts
 from api.redis_client import RedisGate
+from api.reference import endpoints as reference
 from api.registry import endpoints as registry
 from api.sealing import CredentialBox
 from api.store import Store
@@ -63,7 +64,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         summary="Payments, device reads and the registry they are matched with.",
         lifespan=_lifespan,
         redirect_slashes=False,
-        docs_url="/docs",
+        docs_url=None,  # it would load files from other servers; api/reference has its own
         redoc_url=None,
     )
     app.state.parts = parts
@@ -90,6 +91,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         audit,
         contract,
         templates,
+        reference,
         ops,
     ):
         app.include_router(area.router)
@@ -131,6 +133,7 @@ def _assemble(parts: ApiParts) -> Running:
     limits = {
         "reads": settings.reads_limit,
         "payments": settings.payments_limit,
+        "receipts": settings.payments_limit,
         "login": settings.login_limit,
         "login_address": settings.login_address_limit,
     }

@@ -3,7 +3,7 @@
     ApiError
     ├── BadRequest 400            MalformedBody, BadCursor, BadEncoding
     ├── Unauthorized 401          BadCredentials, BadToken
-    ├── Forbidden 403             WrongDevice
+    ├── Forbidden 403             WrongDevice, WrongOrganization
     ├── NotFound 404
     ├── MethodNotAllowed 405
     ├── Conflict 409              AlreadyExists, Archived, PlaceTaken, VersionsChanged, DecisionIdTaken,
@@ -149,6 +149,13 @@ class WrongDevice(Forbidden):
 
     code = "wrong_device"
     default = "The external id in the path is not that of the token's device."
+
+
+class WrongOrganization(Forbidden):
+    """The request names another organisation than the token's."""
+
+    code = "wrong_organization"
+    default = "The organisation asked for is not that of the token."
 
 
 class NotFound(ApiError):

@@ -38,7 +38,8 @@ class ApiSettings:
         max_payments: payments in one request.
         publish_timeout_s: how long a request waits for the broker; 503 comes within 5 s.
         reads_limit: requests of one device.
-        payments_limit: requests with payments of one organisation.
+        payments_limit: requests with payments of one organisation, and, counted apart, its questions for
+            receipts.
         login_limit: logins for one e-mail.
         login_address_limit: logins from one address.
         source_hosts: hosts that datasets may name.

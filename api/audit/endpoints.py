@@ -36,8 +36,12 @@ def read_audit(
     subject: Annotated[Line | None, Query(max_length=service.MAX_SUBJECT)] = None,
     organization_id: Word = None,
     request_id: Word = None,
-    since: Annotated[Moment | None, Query(description="First moment wanted.")] = None,
-    until: Annotated[Moment | None, Query(description="First moment not wanted any more.")] = None,
+    since: Annotated[
+        Moment | None, Query(alias="from", description="Done at this moment or later. Left out: since ever.")
+    ] = None,
+    until: Annotated[
+        Moment | None, Query(alias="to", description="Done before this moment. Left out: now.")
+    ] = None,
 ) -> Page[AuditOut]:
     """Who did what, oldest first. Entries are never changed nor deleted."""
     equal = {

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from api import ids
+from api.audit.endpoints import Acting
 from api.conflicts import service
 from api.conflicts.cursors import decode, encode
 from api.conflicts.rulings import Wanted
@@ -74,7 +75,7 @@ def get_conflict(app: App, _admin: IsAdmin, record_type: RecordType, identity: I
     responses=responses(Unauthorized, NotFound, VersionsChanged, StoreAway),
 )
 def decide_conflict(
-    app: App, admin: IsAdmin, record_type: RecordType, identity: Identity, body: DecisionIn
+    app: App, actor: Acting, record_type: RecordType, identity: Identity, body: DecisionIn
 ) -> CaseInFull:
     """Decide one case, or undo the latest decision; the views follow at once. Answers with the case.
 
@@ -84,22 +85,22 @@ def decide_conflict(
     wanted = Wanted(
         body.decision,
         body.decision_id or ids.new_id(ids.DECISION),
-        admin.user_id,
+        actor.user_id,
         _numbers(body.selected),
         _numbers(body.known),
         body.latest_decision_id,
     )
-    service.decide(app.store, app.db, record_type, int(identity), wanted)
+    service.decide(app.store, app.db, actor, record_type, int(identity), wanted)
     return service.in_full(app.store, record_type, int(identity))
 
 
 @router.post("/v1/conflicts/decisions", responses=responses(Unauthorized, StoreAway))
-def decide_conflicts(app: App, admin: IsAdmin, body: BulkIn) -> BulkOut:
+def decide_conflicts(app: App, actor: Acting, body: BulkIn) -> BulkOut:
     """Decide many cases alike: those of a filter, page by page, or those of a list.
 
     A filter is worked off in the order of the list of cases: pass `next` as `cursor` until it is null.
     """
-    return service.decide_many(app.store, app.db, body, admin.user_id)
+    return service.decide_many(app.store, app.db, actor, body)
 
 
 def _numbers(texts: list[str] | None) -> list[int] | None:

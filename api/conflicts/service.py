@@ -10,6 +10,8 @@ import structlog
 from clickhouse_connect.driver.client import Client
 
 from api import contents, ids
+from api.audit import service as audit
+from api.audit.service import Actor, Deed
 from api.conflicts import cursors
 from api.conflicts.one_by_one import OneByOne
 from api.conflicts.rulings import Wanted, ruling
@@ -36,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 Rows = list[dict[str, Any]]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+CASE: Final = "conflict"
+"""Kind of the subject in the audit; its name is that of the case's address."""
 
 
 def in_full(store: Store, record_type: str, identity: int) -> CaseInFull:
@@ -66,7 +70,7 @@ def in_full(store: Store, record_type: str, identity: int) -> CaseInFull:
     return CaseInFull(**{**case, "versions": versions}, differences=differences, decisions=made)
 
 
-def decide(store: Store, db: Database, record_type: str, identity: int, wanted: Wanted) -> None:
+def decide(store: Store, db: Database, actor: Actor, record_type: str, identity: int, wanted: Wanted) -> None:
     """Append a decision about one case; one that is stored already under its id is not appended again.
 
     Raises:
@@ -81,11 +85,12 @@ def decide(store: Store, db: Database, record_type: str, identity: int, wanted: 
         history = store.ask(cases.decisions_about, [identity])
         row = ruling(case, _about(case, history), wanted, _now(store))
         if row is not None:
+            _audit(db, actor, [row])
             turn.keep()
             _append(store, [row], wanted)
 
 
-def decide_many(store: Store, db: Database, body: BulkIn, decided_by: str) -> BulkOut:
+def decide_many(store: Store, db: Database, actor: Actor, body: BulkIn) -> BulkOut:
     """Decide the cases of a list, or the next ones of a filter, with one insert.
 
     Raises:
@@ -93,7 +98,7 @@ def decide_many(store: Store, db: Database, body: BulkIn, decided_by: str) -> Bu
         DecidersBusy, StoreAway: as for `decide`; none or all of the cases are decided.
     """
     decision_id = body.decision_id or ids.new_id(ids.DECISION)
-    wanted = Wanted(body.decision, decision_id, decided_by, rule=body.rule())
+    wanted = Wanted(body.decision, decision_id, actor.user_id, rule=body.rule())
     out = BulkOut(
         decision_id=decision_id, dry_run=body.dry_run, decided=[], already=[], skipped=[],
         skipped_by_code={}, next=None,
@@ -102,6 +107,7 @@ def decide_many(store: Store, db: Database, body: BulkIn, decided_by: str) -> Bu
     with OneByOne(db, {case["organization_id"] for case in found}) as turn:
         rows = _rule(store, body, wanted, found, out)
         if rows and not body.dry_run:
+            _audit(db, actor, rows)
             turn.keep()
             _append(store, rows, wanted)
     out.skipped_by_code = dict(Counter(skipped.code for skipped in out.skipped))
@@ -137,6 +143,31 @@ def _seen(case: CaseNamed) -> dict[str, Any]:
 def _now(store: Store) -> datetime:
     """The store's clock: the one that rules of workers are dated by, too."""
     return _EPOCH + timedelta(milliseconds=store.ask(server_now_ms))
+
+
+def _audit(db: Database, actor: Actor, rows: Rows) -> None:
+    """One entry per case, committed before the decisions are stored: those in bulk share their request.
+
+    The filter of a decision in bulk may hold values of rows; the history of the case, found by the id of the
+    decision, has it.
+    """
+    deeds = [
+        Deed(
+            "conflict.undo" if row["decision"] == "undo" else "conflict.decide",
+            CASE,
+            f"{row['record_type']}/{row['identity']}",
+            row["organization_id"],
+            {
+                "decision": row["decision"],
+                "decision_id": row["decision_id"],
+                "known": len(row["known"]),
+                "selected": len(row["selected"]),
+            },
+        )
+        for row in rows
+    ]
+    with db.write() as session:
+        audit.record(session, actor, deeds)
 
 
 def _append(store: Store, rows: Rows, wanted: Wanted) -> None:

@@ -60,12 +60,11 @@ def filters(
     record_type: Annotated[RecordType | None, Query()] = None,
     source_ref: Annotated[Text | None, Query()] = None,
     state: Annotated[State | None, Query()] = None,
-    first: Annotated[
-        date | None,
-        Query(alias="from", ge=FIRST_DAY, le=LAST_DAY, description="First day of reception, UTC."),
+    from_day: Annotated[
+        date | None, Query(ge=FIRST_DAY, le=LAST_DAY, description="First day of reception, UTC.")
     ] = None,
-    last: Annotated[
-        date | None, Query(alias="to", ge=FIRST_DAY, le=LAST_DAY, description="Last day of reception, UTC.")
+    to_day: Annotated[
+        date | None, Query(ge=FIRST_DAY, le=LAST_DAY, description="Last day of reception, UTC.")
     ] = None,
 ) -> dict[str, Any]:
     """Dependency: the filters that were given."""
@@ -77,8 +76,8 @@ def filters(
             "record_type": record_type,
             "source_ref": source_ref,
             "state": state,
-            "from_day": first,
-            "to_day": last,
+            "from_day": from_day,
+            "to_day": to_day,
         }
     )
 

@@ -74,7 +74,7 @@ class ReceiptOut(Outcomes):
     )
     destination: str | None = Field(description="Where the file was moved to.")
     error: str | None = Field(description="Reason code of a refused file.")
-    detail: str | None = Field(description="What is wrong with a refused file.")
+    detail: str | None = Field(description="What is wrong with a refused file, or is not read of another.")
 
 
 class ReceiptPage(BaseModel):

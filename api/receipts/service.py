@@ -12,6 +12,7 @@ from api.receipts import files, names, requests
 from api.receipts.adding import NOTHING, receipt_out, summed
 from api.receipts.files import Filters
 from api.receipts.reached import MARGIN, Reached
+from api.receipts.readers import Reader
 from api.receipts.schemas import AddsUp, Outcomed, ReceiptOut
 from api.receipts.taken import Place, Taken
 from schemas.topics import PAYMENTS, READS
@@ -62,11 +63,11 @@ def of_run(app: Running, run_id: str) -> list[ReceiptOut]:
     return told(app, found)
 
 
-def one(app: Running, receipt: str) -> ReceiptOut:
+def one(app: Running, receipt: str, reader: Reader) -> ReceiptOut:
     """The receipt of this id (blocks).
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none, or none for this reader.
         StoreAway: ClickHouse does not answer.
     """
     is_request = names.is_receipt(receipt)
@@ -76,7 +77,7 @@ def one(app: Running, receipt: str) -> ReceiptOut:
         taken = files.one(session, receipt, _payments(app))
     if taken is None and is_request and names.moment_of(receipt) < datetime.now(UTC) + MARGIN:
         taken = requests.one(app.store, receipt, _reads(app))
-    if taken is None:
+    if taken is None or not reader.may_see(taken.organization_id):
         raise NotFound
     (out,) = told(app, [taken])
     if taken.source == DEVICE and not out.received:

@@ -3,6 +3,7 @@
 EmbeddedError
 ├── ChecksumMismatch   a downloaded artifact is not the locked one
 ├── DownloadFailed     an artifact could not be fetched at all
+├── NotReady           a part answers that it is not ready, and why
 ├── PartFailed         a part ended, or did not answer in time
 └── StackBusy          another process already runs this data directory
 """
@@ -29,6 +30,10 @@ class ChecksumMismatch(EmbeddedError):
 
 class DownloadFailed(EmbeddedError):
     """An artifact could not be fetched after several attempts."""
+
+
+class NotReady(EmbeddedError):
+    """A part runs and says itself that it is not ready; the text is its reason, in one line."""
 
 
 class PartFailed(EmbeddedError):

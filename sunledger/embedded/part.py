@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sunledger.embedded.errors import PartFailed
+from sunledger.embedded.errors import NotReady, PartFailed
 from sunledger.embedded.process import Child, describe_exit
 
 _POLL_S = 0.05
@@ -48,7 +48,8 @@ class Part(Protocol):
         """The command that runs it."""
 
     def probe(self) -> None:
-        """Return when the part answers as a client would see it; raise anything otherwise.
+        """Return when the part answers as a client would see it; raise anything otherwise, and `NotReady`
+        when the part itself says why.
 
         Must return or raise within about two seconds.
         """
@@ -61,8 +62,13 @@ def start(part: Part, log_dir: Path) -> Child:
     return Child.start(part.name, command.argv, log_dir, command.env, command.cwd)
 
 
-def wait_ready(part: Part, child: Child, timeout_s: float | None = None) -> None:
-    """Block until `part` answers.
+def wait_ready(
+    part: Part,
+    child: Child,
+    timeout_s: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Block until `part` answers; `tell` hears every time why it says that it is not ready.
 
     Raises PartFailed when the process ends first or `timeout_s` (default: the part's own) passes.
     """
@@ -76,6 +82,8 @@ def wait_ready(part: Part, child: Child, timeout_s: float | None = None) -> None
             part.probe()
         except Exception as error:  # noqa: BLE001 -- whatever a client library raises means "not yet"
             problem = f"{type(error).__name__}: {error}"
+            if isinstance(error, NotReady):
+                tell(str(error))
         else:
             return
         if time.monotonic() > deadline:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sunledger.embedded import part as parts
-from sunledger.embedded.errors import PartFailed
+from sunledger.embedded.errors import NotReady, PartFailed
 from sunledger.embedded.part import Part
 from sunledger.embedded.process import Child, describe_exit
 from sunledger.embedded.status import DEAD, FAILED, READY, STARTING, STOPPED, UNREADY, StatusBoard
@@ -80,7 +80,7 @@ class Runner(threading.Thread):
             child = self._child = parts.start(self.part, self._log_dir)
         self._board.set(name, STARTING, pid=child.pid)
         try:
-            parts.wait_ready(self.part, child)
+            parts.wait_ready(self.part, child, tell=lambda why: self._say(STARTING, why))
         except PartFailed as error:
             # It may hang instead of being dead: nothing of it may be left when it starts again.
             child.stop(grace_s=2)
@@ -102,13 +102,19 @@ class Runner(threading.Thread):
             self.part.probe()
         except Exception as error:  # noqa: BLE001 -- whatever a client library raises means "no answer"
             failures += 1
-            if failures == _PATIENCE:
-                reason = f"does not answer: {error or type(error).__name__}"
-                self._board.set(self.part.name, UNREADY, reason=reason)
+            if failures >= _PATIENCE:
+                said = str(error) or type(error).__name__
+                self._say(UNREADY, said if isinstance(error, NotReady) else f"does not answer: {said}")
             return failures
         if failures >= _PATIENCE:
             self._board.set(self.part.name, READY, reason=None)
         return 0
+
+    def _say(self, state: str, reason: str) -> None:
+        """Note why the part is not ready; the same as before is not written again."""
+        known = self._board.get(self.part.name)
+        if (known.state, known.reason) != (state, reason):
+            self._board.set(self.part.name, state, reason=reason)
 
     def _again(self, reason: str) -> bool:
         """Note a death; wait before the next start. False when there have been too many."""

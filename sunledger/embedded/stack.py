@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +37,11 @@ class S3Endpoint:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where everything answers; the fields are those of `endpoints.json`."""
+    """Where everything answers; the fields are those of `endpoints.json`.
+
+    Attributes:
+        ops: name of a process of ours to where its `/readyz`, `/healthz` and `/metrics` are.
+    """
 
     api: str
     kafka: str
@@ -45,6 +49,7 @@ class Endpoints:
     redis: str
     s3: S3Endpoint
     admin: dict[str, str]
+    ops: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object of `endpoints.json`."""

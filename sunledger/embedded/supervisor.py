@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
@@ -160,7 +161,8 @@ def _up_here(
         jars.fetch_all()
         planned = plan(layout, claims, prefer_defaults=True)
         extras = extra_parts(planned.endpoints) if callable(extra_parts) else extra_parts
-        write_json(layout.endpoints, planned.endpoints.as_dict())
+        asked = {extra.name: extra.base_url for extra in extras if extra.base_url is not None}
+        write_json(layout.endpoints, replace(planned.endpoints, ops=asked).as_dict())
         parts: dict[str, Part] = {**planned.parts, **{extra.name: extra for extra in extras}}
         supervisor = Supervisor(layout, parts, policy)
 

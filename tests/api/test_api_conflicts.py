@@ -10,10 +10,11 @@ import pytest
 from api_helpers import Api, assert_problem
 from httpx2 import Response
 from judged import EPOCH, connect_meter, judged
+from refused import audited
 from sqlalchemy import update
 
 from api.conflicts.one_by_one import OneByOne
-from api.errors import DecidersBusy
+from api.errors import DecidersBusy, StoreAway
 from api.store import Store
 from api.tables import Lease
 from sinks.client import connect
@@ -369,6 +370,57 @@ async def bulk(api: Api, decision: str, **body: Any) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
+
+
+async def test_decisions_of_people_are_in_the_audit(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """One entry per case and decision, also in bulk; none for rules, repeats, refusals and dry runs."""
+    for number in range(3):
+        await judged(clickhouse, payment(number), payment(number, PAYMENT_AMOUNT="70"))
+    await judged(clickhouse, payment(7, STATUS="paid"), payment(7, STATUS="void"))
+    one, *others = await cases(whole_api, open=True)
+    for _ in range(2):
+        await decide(whole_api, one, "take_new", decision_id="mine-1")
+    refused = await whole_api.http.post(
+        f"{path_of(one)}/decisions", json={"decision": "keep_first", "known": ["1"]}
+    )
+    assert_problem(refused, 409, "versions_changed")
+    (entry,) = await audited(whole_api)
+    names = ("action", "subject_kind", "subject", "organization_id", "details")
+    assert [entry[name] for name in names] == [
+        "conflict.decide", "conflict", f"payment/{one['identity']}", ORG,
+        {"decision": "take_new", "decision_id": "mine-1", "known": 2, "selected": 1},
+    ]  # fmt: skip
+    made = (await whole_api.http.get(path_of(one))).json()["decisions"][-1]
+    assert entry["user_id"] == made["decided_by"]
+
+    rest = {"organization_id": ORG, "only_fields": ["PAYMENT_AMOUNT"]}
+    await bulk(whole_api, "count_both", filter=rest, dry_run=True)
+    await bulk(whole_api, "count_both", filter=rest, decision_id="all-1")
+    entries = (await audited(whole_api))[1:]
+    assert {entry["subject"] for entry in entries} == {f"payment/{case['identity']}" for case in others}
+    assert len({entry["request_id"] for entry in entries}) == 1
+    assert {entry["details"]["decision_id"] for entry in entries} == {"all-1"}
+    await decide(whole_api, one, "undo")
+    (undone,) = await audited(whole_api, action="conflict.undo")
+    assert (undone["subject"], undone["details"]["selected"]) == (entry["subject"], 0)
+
+
+async def test_a_decision_is_in_the_audit_before_it_is_stored(
+    whole_api: Api, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that goes away in between leaves an entry to look into, never a decision that nobody made."""
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    (case,) = await cases(whole_api)
+
+    def away(*_: Any) -> None:
+        raise StoreAway
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "append", away)
+        answer = await whole_api.http.post(f"{path_of(case)}/decisions", json={"decision": "take_new"})
+    assert_problem(answer, 503, "store_away")
+    assert [entry["action"] for entry in await audited(whole_api)] == ["conflict.decide"]
+    assert clickhouse.value("SELECT count() FROM decisions") == 0
 
 
 async def test_a_rule_decides_many_cases_page_by_page(whole_api: Api, clickhouse: ClickHouse) -> None:

@@ -101,15 +101,15 @@ async def test_rows_are_found_by_every_filter(whole_api: Api, quarantine: Quaran
         ({"source_ref": "g@2"}, [two]),
         ({"state": "replayed"}, [two]),
         ({"state": "open"}, [one, three]),
-        ({"from": "2026-05-17"}, [two, three]),
-        ({"from": "2026-05-17", "to": "2026-05-17"}, [two]),
-        ({"to": "2026-05-16"}, [one]),
+        ({"from_day": "2026-05-17"}, [two, three]),
+        ({"from_day": "2026-05-17", "to_day": "2026-05-17"}, [two]),
+        ({"to_day": "2026-05-16"}, [one]),
         ({"reason": "' OR 1 = 1 --"}, []),
     ]
     for query, expected in wanted:
         assert sorted(await positions(whole_api, **query)) == sorted(expected), query
     assert_problem(await whole_api.http.get("/v1/quarantine?state=gone"), 422, "invalid")
-    assert_problem(await whole_api.http.get("/v1/quarantine?from=0001-01-01"), 422, "invalid")
+    assert_problem(await whole_api.http.get("/v1/quarantine?from_day=0001-01-01"), 422, "invalid")
 
 
 async def test_the_list_is_paged_and_tells_nothing_sealed(whole_api: Api, quarantine: Quarantine) -> None:

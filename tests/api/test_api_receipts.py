@@ -188,7 +188,7 @@ async def test_a_devices_request_tells_how_many_rows_it_had(receipts: Receipts) 
         device["organization_id"], None, "device", sent, "complete", 3, 1, 1, 0, 1, 0, 0,
     )  # fmt: skip
     assert found["duration_ms"] is not None
-    listed = await receipts.list(source="device")
+    listed = await receipts.list(channel="device")
     assert [item["id"] for item in listed] == [sent]
     assert listed == [found]
     ledger = (await api.http.get("/v1/ledger", params={"source_ref": sent})).json()["items"]
@@ -258,9 +258,9 @@ async def test_receipts_are_listed_newest_first_in_pages(receipts: Receipts) -> 
         assert [item["id"] for item in await receipts.list(limit=limit)] == made
     every = {item["id"]: item for item in await receipts.list()}
     for query, wanted in [
-        ({"source": "device"}, lambda item: item["source"] == "device"),
-        ({"source": "api"}, lambda item: item["source"] == "api"),
-        ({"source": "sheet"}, lambda item: False),
+        ({"channel": "device"}, lambda item: item["source"] == "device"),
+        ({"channel": "api"}, lambda item: item["source"] == "api"),
+        ({"channel": "sheet"}, lambda item: False),
         ({"dataset_id": receipts.dataset["id"]}, lambda item: item["source"] == "s3"),
         ({"organization_id": receipts.dataset["organization_id"]}, lambda item: True),
         ({"organization_id": "org_" + "0" * 26}, lambda item: False),
@@ -340,7 +340,74 @@ async def test_a_run_is_the_sum_of_its_receipts(receipts: Receipts) -> None:
         assert run[name] == sum(receipt[name] for receipt in each)
 
 
-async def test_only_admins_see_receipts(api: Api) -> None:
+async def test_an_organisations_system_reads_its_own_receipts_and_no_others(receipts: Receipts) -> None:
+    """Of its files, requests and devices, as an admin is told them; another's are not there."""
+    owned = {"dataset_id": "", "source": "device"}
+    every = []
+    for bucket in ("mine", "theirs"):
+        await receipts.begin(bucket)
+        file = await receipts.file(f"s3://{bucket}/f@1", FileState.DONE, received=1)
+        device = names.new_receipt(1)
+        receipts.judged(device, "accepted", first_line=1, topic="reads", **owned)
+        every.append((receipts.dataset, {file.id, await receipts.request(1, now_ms()), device}))
+    (mine, own), (theirs, others) = every
+    http = receipts.api.http
+    told = {id: (await http.get(f"/v1/receipts/{id}")).json() for id in own}
+    end = (await http.get("/v1/receipts", params={"limit": 1})).json()["next"]
+    unjudged = names.new_receipt(1)
+    token = await receipts.api.organization_token(mine["organization_id"])
+    http.headers["Authorization"] = f"Bearer {token['token']}"
+
+    assert {item["id"] for item in await receipts.list()} == own
+    assert {
+        item["id"] for item in await receipts.list(limit=1, organization_id=mine["organization_id"])
+    } == own
+    assert {item["id"] for item in await receipts.list(limit=1, cursor=end)} <= own
+    assert {id: (await http.get(f"/v1/receipts/{id}")).json() for id in own} == told
+    for id in (*others, unjudged, "rcp_" + "0" * 26):
+        assert_problem(await http.get(f"/v1/receipts/{id}"), 404, "not_found")
+    for other in (theirs["organization_id"], "org_" + "0" * 26, ""):
+        answer = await http.get("/v1/receipts", params={"organization_id": other})
+        assert_problem(answer, 403, "wrong_organization")
+    assert await receipts.list(dataset_id=theirs["id"]) == []
+    assert await receipts.list(source_ref="s3://theirs/f@1") == []
+    for id in others:
+        assert await receipts.list(source_ref=id) == []
+
+
+async def test_the_receipt_of_a_request_is_for_its_sender(receipts: Receipts) -> None:
+    """What `POST /v1/payments` answers with is asked for with the same token, while that is in force."""
+    api = receipts.api
+    organization = await api.organization()
+    token = await api.organization_token(organization["id"])
+    headers = {"Authorization": f"Bearer {token['token']}"}
+    sent = await api.send_payments(token["token"], payment(1), payment(2, PAYMENT_AMOUNT="x"))
+    path = f"/v1/receipts/{sent.json()['receipt']}"
+    answer = await api.http.get(path, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert shown(answer.json(), "state", "adds_up", "received", "waiting") == ("published", "storing", 2, 2)
+    assert answer.headers["ratelimit-limit"]
+    gone = await api.http.delete(f"/v1/organizations/{organization['id']}/tokens/{token['jti']}")
+    assert gone.status_code == 204
+    for again in (path, "/v1/receipts"):
+        assert_problem(await api.http.get(again, headers=headers), 401, "bad_token")
+
+
+async def test_a_system_asks_for_receipts_within_its_limit(make_api: MakeApi, whole: ApiParts) -> None:
+    """Counted apart from its payments; an admin is not held up."""
+    api = await make_api(whole, settings=replace(whole.settings, payments_limit="2/hour"))
+    await api.log_in()
+    token = (await api.organization_token((await api.organization())["id"]))["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    answers = [await api.http.get("/v1/receipts", headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert assert_problem(answers[2], 429, "too_many_requests")
+    assert "retry-after" in answers[2].headers
+    assert (await api.send_payments(token, payment(1))).status_code == 202
+    assert (await api.http.get("/v1/receipts")).status_code == 200
+
+
+async def test_nobody_else_sees_receipts(api: Api) -> None:
     """Without a token, and with a garbled cursor, nothing is told; without ClickHouse it says so."""
     assert_problem(await api.http.get("/v1/receipts", params={"cursor": "bm8"}), 400, "bad_cursor")
     assert_problem(await api.http.get("/v1/receipts"), 503, "store_away")

@@ -9,6 +9,7 @@ import urllib.request
 from typing import Any
 
 from sunledger.embedded.supervisor import status
+from sunledger.why import ask, story
 from tests.e2e.installation import Installation
 from tests.support.workers import payment, wait_until
 
@@ -89,3 +90,8 @@ def test_an_upload_survives_kill_9_and_adds_up(installation: Installation) -> No
     ]
     assert (report[0]["PAYMENT_AMOUNT"], report[0]["CUSTOMER_NAME"]) == ("'=1+1", "Secret Name 90001")
     assert report[2]["raw"] == "too,few,cells of Secret Name\n"
+    assert report[2]["detail"] == f"3 cells, the header has {len(payment(1))}"
+    what = f"{ended['source_ref']}:{ROWS + 5}"
+    told = story(what, ask(installation.api, what))
+    assert report[2]["detail"] in told
+    assert "Secret Name" not in told

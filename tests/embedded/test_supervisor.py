@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import sys
 import threading
@@ -14,7 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sunledger import cli
 from sunledger.embedded import runner, supervisor
 from sunledger.embedded.errors import EmbeddedError
 from sunledger.embedded.layout import Layout
@@ -108,6 +111,55 @@ def test_a_part_that_does_not_answer_is_told(
     assert (one.part("a").pid, one.part("a").restarts, one.part("a").reason) == (pid, 0, None)
 
 
+SAYS_WHY = """
+import http.server, pathlib, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        why = pathlib.Path(sys.argv[2]).read_bytes()
+        self.send_response(503 if why else 200)
+        self.end_headers()
+        self.wfile.write(why)
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_why_a_part_is_not_ready_is_told(
+    running: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In its own words, in one line, from its start on and whenever they change; none once it is ready."""
+    monkeypatch.setattr(runner, "_PROBE_S", 0.05)
+    why = tmp_path / "why"
+    why.write_text('{"status": "not ready", "detail": "the first full\\n pass is under way"}')
+    port = free_port()
+    argv = [sys.executable, "-c", SAYS_WHY, str(port), str(why)]
+    one = running(ExtraPart("a", argv, after=(), ready_url=f"http://127.0.0.1:{port}/readyz"))
+
+    def told(state: str, reason: str | None) -> None:
+        until(lambda: (one.part("a").state, one.part("a").reason) == (state, reason))
+
+    told("starting", "the first full pass is under way")
+    why.write_text("")
+    told("ready", None)
+    for said, reason in (
+        ('{"detail": "gap payments/0: 3..5"}', "gap payments/0: 3..5"),
+        ('{"detail": "' + "x" * 999 + '"}', "x" * 299 + "…"),
+        ('{"detail": 1}', "answers 503"),
+        ("<html>", "answers 503"),
+    ):
+        why.write_text(said)
+        told("unready", reason)
+    why.write_text("")
+    told("ready", None)
+    assert one.part("a").restarts == 0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def test_part_that_keeps_dying_ends_the_supervisor(running: Callable[..., Running]) -> None:
     """Five deaths in the window: exit code 1, the others are stopped, the reason has the log's last line."""
     bad = [sys.executable, "-c", "import sys; sys.exit('no such thing as luck')"]
@@ -163,13 +215,18 @@ def test_up_status_down(stack_dir: Path) -> None:
         layout = Layout.at(stack_dir)
         assert stat.S_IMODE(layout.endpoints.stat().st_mode) == 0o600
         endpoints = json.loads(layout.endpoints.read_text())
-        assert set(endpoints) == {"api", "kafka", "clickhouse", "redis", "s3", "admin"}
+        assert set(endpoints) == {"api", "kafka", "clickhouse", "redis", "s3", "admin", "ops"}
+        assert endpoints["ops"] == {"api": endpoints["api"]}
         assert set(endpoints["s3"]) == {"url", "access_key", "secret_key"}
         with urllib.request.urlopen(endpoints["api"]) as response:
             assert response.status == 200
         parts = {part.name: part for part in supervisor.status(stack_dir)}
         assert set(parts) == {"supervisor", "kafka", "clickhouse", "redis", "s3", "api"}
         assert all(part.is_ready for part in parts.values())
+        told = CliRunner().invoke(cli.app, ["status", "--data", str(stack_dir)])
+        assert told.exit_code == 0
+        (line,) = [line for line in told.output.splitlines() if line.startswith("api ")]
+        assert endpoints["ops"]["api"] in line
         # A second one is not started: the first answers for it.
         assert supervisor.up(stack_dir, web_part, detach=True) == 0
         assert supervisor.up(stack_dir, web_part) == 1

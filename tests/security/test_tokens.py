@@ -29,7 +29,7 @@ OPEN = {
 """Operations for everybody."""
 DEVICES_OWN = {("post", "/meter-reads/{external_id}")}
 """Operations of devices."""
-ORGANIZATIONS_OWN = {("post", "/v1/payments")}
+ORGANIZATIONS_OWN = {("post", "/v1/payments"), ("get", "/v1/receipts"), ("get", "/v1/receipts/{id}")}
 """Operations of organisations' systems."""
 
 
@@ -65,8 +65,8 @@ async def test_a_devices_token_posts_reads_and_nothing_else(whole_api: Api) -> N
     assert (await whole_api.send_reads("meter-1", token)).status_code == 202
 
 
-async def test_an_organisations_token_posts_payments_and_nothing_else(whole_api: Api) -> None:
-    """An integrator's server that is taken over sends payments of its organisation; it sees nothing."""
+async def test_an_organisations_token_sends_payments_reads_receipts_and_nothing_else(whole_api: Api) -> None:
+    """An integrator's server that is taken over sends payments of its organisation; it sees no row of any."""
     organization = await whole_api.organization()
     token = (await whole_api.make(f"organizations/{organization['id']}/tokens"))["token"]
     headers = {"Authorization": f"Bearer {token}"}
@@ -75,6 +75,7 @@ async def test_an_organisations_token_posts_payments_and_nothing_else(whole_api:
         assert_problem(answer, 401, "bad_token")
     answer = await whole_api.http.post("/v1/payments", json={"payments": []}, headers=headers)
     assert answer.status_code == 202
+    assert (await whole_api.http.get("/v1/receipts", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])

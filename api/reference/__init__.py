@@ -1,0 +1,1 @@
+"""/docs: the API described for people, from files of this installation."""
