@@ -169,13 +169,14 @@ class History:
         self.store.put("read_versions", read(end, dice.randrange(9000), device_id=device, **kind))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_was_known_stays_whatever_comes_later(store: Store, seed: int) -> None:
     """Random histories: of each moment as the view said then, also after merges; of now as it says now."""
     history = History(store, random.Random(seed))
     moments: list[tuple[datetime, Rows]] = []
-    for _ in range(35):
-        history.step()
+    for _ in range(20):
+        for _ in range(history.dice.randrange(1, 5)):
+            history.step()
         moments.append((now(store), store.rows(f"SELECT * FROM verification {ORDER}")))
     for table in ("payment_versions", "read_versions", "connection_versions", "decisions"):
         store.client.command(f"OPTIMIZE TABLE {table} FINAL")
