@@ -157,7 +157,8 @@ class FileRecord:
         claimed_at: aware UTC, set once by the first `claim`; names the destination.
         destination: key under `Processed/` or `Error/`, recorded before the copy begins.
         error: reason code of a file-level error, or None.
-        detail: what the file-level error is, in words that hold nothing of its content.
+        detail: what the file-level error is, or what of it is not read, in words that hold nothing of its
+            content.
         content_hash: SHA-256 in hex of the bytes that were read.
     """
 

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 from producers.corrected_cells import DECIMAL_COMMA, HeaderChange, corrected_header, fixes_of
-from producers.csv_records import CsvRecords
 from producers.decimal_comma import AMOUNTS, with_points, writes_commas
 from producers.header import check_header
 from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
-from producers.tabular import Records
-from producers.text_lines import ZIP_MAGIC, BinarySource
-from producers.xlsx_records import XlsxRecords
+from producers.tabular import close, open_records
+from producers.text_lines import BinarySource
 
 OpenSource = Callable[[], BinarySource]
 _NUMBERS: Final = (*AMOUNTS, "LATITUDE", "LONGITUDE")
@@ -59,20 +57,20 @@ def write_corrected(open_source: OpenSource, profile: str, out: IO[bytes]) -> Co
         FileRefused: it cannot be read, or its header cannot be put right mechanically.
         KeyError: there is no such profile.
     """
-    source, records = _open(open_source)
+    source = open_source()
     try:
+        records = open_records(source, profile)
         names, changes = corrected_header(records.header, profile)
         fields = check_header(names, profile).names
         done = Corrections(headers=changes)
-        copy = _Copy(
-            out, getattr(records, "delimiter", None), _Cells(fields, names, _commas(open_source, fields))
-        )
+        cells = _Cells(fields, names, _commas(open_source, profile, fields))
+        copy = _Copy(out, getattr(records, "delimiter", None), cells)
         copy.row(names)
         for block in records.blocks(len(names)):
             copy.block(block, done)
         return done
     finally:
-        _close(source)
+        close(source)
 
 
 class _Cells:
@@ -154,13 +152,13 @@ class _Copy:
         self._text.truncate()
 
 
-def _commas(open_source: OpenSource, fields: Sequence[str]) -> bool:
+def _commas(open_source: OpenSource, profile: str, fields: Sequence[str]) -> bool:
     """Whether the file writes decimal commas: decided over all of it, as the reader does."""
-    source, records = _open(open_source)
+    source = open_source()
     places = {name: at for at, name in enumerate(fields) if name in AMOUNTS}
 
     def amounts() -> Iterator[dict[str, str]]:
-        for block in records.blocks(len(fields)):
+        for block in open_records(source, profile).blocks(len(fields)):
             if isinstance(block, Block):
                 for cells in block.cells:
                     yield {name: cells[at] for name, at in places.items()}
@@ -168,23 +166,4 @@ def _commas(open_source: OpenSource, fields: Sequence[str]) -> bool:
     try:
         return writes_commas(amounts())
     finally:
-        _close(source)
-
-
-def _open(open_source: OpenSource) -> tuple[BinarySource, Records]:
-    """The file from its beginning, and its records: those of a workbook if it is one."""
-    source = open_source()
-    first = source.read(len(ZIP_MAGIC))
-    _close(source)
-    source = open_source()
-    try:
-        return source, (XlsxRecords if first == ZIP_MAGIC else CsvRecords)(source)
-    except BaseException:
-        _close(source)
-        raise
-
-
-def _close(source: BinarySource) -> None:
-    close = getattr(source, "close", None)  # what only lends its bytes has none
-    if close is not None:
-        close()
+        close(source)

@@ -8,19 +8,21 @@ a record that cannot be read is given up line by line until a line stands for a 
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
+from producers.csv_dialect import delimiter_of, header_among
 from producers.errors import FileRefused
-from producers.header import FOLDED_NAMES, fold
-from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
+from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
 from producers.text_lines import MAX_LINE_CHARS, BinarySource, text_lines
 from schemas.outcomes import Code
 
-DELIMITERS: Final = (",", ";", "\t", "|")
 MAX_RECORD_CHARS: Final = MAX_LINE_CHARS
 """Longest record, in characters; a quoted cell may span lines up to this."""
 MAX_RECORD_LINES: Final = 200
 """Most physical lines of a record."""
+_MOST_TITLE_LINES: Final = 1000
+"""Physical lines among which the header of a sheet is looked for, empty ones included."""
 _MOST_LINES: Final = 128
 """Most lines that are parsed at once, so that their rows stay in the processor's cache until they are sent.
 Behind a record that could not be read it is one line, then two, four, …"""
@@ -33,24 +35,31 @@ class _RecordTooLong(Exception):
 class CsvRecords:
     """Records of a CSV source: its header at once, blocks of rows as they are asked for.
 
+    Args:
+        titles: whether titles may stand above the header, see `find_header`; else it is the first line that
+            is not empty.
+
     Raises:
         FileRefused: there is no header, or it cannot be read.
 
     Attributes:
-        delimiter: one of `DELIMITERS`, found from the header.
+        delimiter: one of `csv_dialect.DELIMITERS`, found from the header.
         header: cells of the header.
+        header_line: physical line on which it begins.
     """
 
-    def __init__(self, source: BinarySource) -> None:
+    warnings: Sequence[Remark] = ()
+
+    def __init__(self, source: BinarySource, titles: bool = False) -> None:
         self._chunks = text_lines(source)
         self._again: deque[str] = deque()
         self._taken = 0
         self._record: list[str] = []
-        first = self._first_line()
-        self.delimiter = _sniff(first)
+        first = self._begin_of_header(titles)
+        self.header_line = self._taken + 1
+        self.delimiter = delimiter_of(first)
         self._reader = self._new_reader()
-        self._give_back([first])
-        self.header = self._header_cells()
+        self.header = self._header_cells(first)
         self._window = _MOST_LINES
 
     def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
@@ -154,14 +163,18 @@ class CsvRecords:
 
     def _feed(self) -> Iterator[str]:
         """Lines for the CSV parser, remembered as the record in hand."""
-        while self._again or self._more():
-            line = self._again.popleft()
-            self._taken += 1
+        for line in self._lines():
             self._record.append(line)
             too_many = len(self._record) > MAX_RECORD_LINES
             if too_many or sum(map(len, self._record)) > MAX_RECORD_CHARS:
                 raise _RecordTooLong
             yield line
+
+    def _lines(self) -> Iterator[str]:
+        """Physical lines, counted as they are taken."""
+        while self._again or self._more():
+            self._taken += 1
+            yield self._again.popleft()
 
     def _more(self) -> bool:
         """Take further lines from the source; False at its end."""
@@ -182,33 +195,38 @@ class CsvRecords:
         """Whether a line is a row of its own, good or bad, and no part of a quoted text."""
         return line.count(self.delimiter) >= max(width // 2, 1)
 
-    def _first_line(self) -> str:
-        """The first line that is not empty.
+    def _begin_of_header(self, titles: bool) -> str:
+        """The line that the header begins with, which is the next one then.
 
         Raises:
-            FileRefused: there is none, or it cannot be a header.
+            FileRefused: there is none.
         """
-        while self._again or self._more():
-            line = self._again.popleft()
-            self._taken += 1
-            if len(line) > MAX_LINE_CHARS:
-                raise FileRefused(Code.BAD_HEADER, "the first line is longer than a header may be")
-            if line.strip():
-                return line
-        raise FileRefused(Code.EMPTY_FILE, "the file has no header: every line is empty")
+        lines = list(islice(filter(str.strip, self._lines()), 1))
+        if not lines:
+            raise FileRefused(Code.EMPTY_FILE, "the file has no header: every line is empty")
+        at = 0
+        if titles:
+            lines += islice(self._lines(), _MOST_TITLE_LINES)
+            at = header_among(lines)
+        self._give_back(lines[at:])
+        return lines[at]
 
-    def _header_cells(self) -> list[str]:
-        """Cells of the header.
+    def _header_cells(self, first: str) -> list[str]:
+        """Cells of the header, which begins with this line.
 
         Raises:
             FileRefused: the header cannot be read.
         """
+        line = self.header_line
+        if len(first) > MAX_LINE_CHARS:
+            raise FileRefused(Code.BAD_HEADER, "the header is longer than allowed").on_line(line)
         try:
             cells = next(self._reader)
         except (csv.Error, _RecordTooLong, StopIteration):
-            raise FileRefused(Code.BAD_HEADER, "the header cannot be read: its quotes do not match") from None
+            text = "the header cannot be read: its quotes do not match"
+            raise FileRefused(Code.BAD_HEADER, text).on_line(line) from None
         if not _is_text(self._record):
-            raise FileRefused(Code.BAD_ENCODING, "the header is not text in UTF-8")
+            raise FileRefused(Code.BAD_ENCODING, "the header is not text in UTF-8").on_line(line)
         return cells
 
 
@@ -239,16 +257,3 @@ def _is_text(lines: Sequence[str]) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _sniff(header: str) -> str:
-    """The delimiter that makes most sense of the header: most known names, else most columns."""
-
-    def sense(delimiter: str) -> tuple[int, int]:
-        try:
-            cells = next(csv.reader([header], delimiter=delimiter), [])
-        except csv.Error:
-            cells = []
-        return sum(fold(cell) in FOLDED_NAMES for cell in cells), len(cells)
-
-    return max(DELIMITERS, key=sense)

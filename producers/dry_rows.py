@@ -1,17 +1,20 @@
 """Rows of a file as the streams would see them: personal fields replaced, validated, named and hashed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from producers.table_rows import Row, TableRow
+import orjson
+
+from producers.rows import Origin, RowRecords
+from producers.table_rows import Row, lines_of
 from schemas.conflicts import DEFAULT_RULE
-from schemas.faults import RowError
-from schemas.fields import CUSTOM
 from schemas.identity import hash64, payment_key
 from schemas.outcomes import Code, reason
 from schemas.payments import PaymentContext, PaymentValidator
-from schemas.personal import Pseudonymizer
+from schemas.personal import Pseudonymizer, Sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,47 +83,41 @@ class ValidRows:
 
 
 class Validation:
-    """Judges rows by themselves, as `streams.payments_prepare` does with the records made of them.
-
-    A row that reaches the limits of a record can only be a faulty one (the reader's own limits are lower),
-    so no record is made of it here.
-    """
+    """Judges rows by themselves: by the records that would be made of them, as the workers do."""
 
     def __init__(self, terms: Terms, pseudonymizer: Pseudonymizer) -> None:
         self._terms = terms
-        self._pseudonymizer = pseudonymizer
+        # what is sealed here is measured and thrown away, so any key will do
+        self._records = RowRecords("", pseudonymizer, Sealer(secrets.token_bytes(32)))
+        self._origin = Origin(terms.organization_id, "", terms.id_namespace, "", "", datetime.now(UTC))
         self._validator = PaymentValidator()
 
     def __call__(self, rows: Sequence[Row]) -> tuple[ValidRows, list[list[LineError]]]:
         """The good rows of a batch, and of each bad one its faults, in the order of the file."""
-        readable = [row for row in rows if isinstance(row, TableRow)]
-        verdict = self._validator.validate(
-            [self._protected(row) for row in readable], [self._terms.context] * len(readable)
-        )
-        lines = [readable[at].line for at in verdict.valid]
+        terms = self._terms
+        lines = lines_of(rows)
+        faults: dict[int, list[LineError]] = {}
+        readable: list[int] = []
+        values: list[dict[str, Any]] = []
+        for at, record in enumerate(self._records.of(self._origin, rows, 1)):
+            if (given_up := self._records.given_up(terms.organization_id, record)) is not None:
+                faults[at] = [LineError(lines[at], "", *given_up)]
+            else:
+                readable.append(at)
+                values.append(orjson.loads(record.value))
+        verdict = self._validator.validate(values, [terms.context] * len(values))
+        for index, errors in verdict.errors.items():
+            at = readable[index]
+            faults[at] = [LineError(lines[at], error.field, error.code, error.detail) for error in errors]
         keys = [
-            payment_key(self._terms.organization_id, self._terms.id_namespace, record_id)
+            payment_key(terms.organization_id, terms.id_namespace, record_id)
             for record_id in verdict.columns["id"]
         ]
-        valid = ValidRows(lines, verdict.columns, verdict.content_hash, keys, [hash64(key) for key in keys])
-        return valid, list(_errors(rows, verdict.errors))
-
-    def _protected(self, row: TableRow) -> dict[str, Any]:
-        """The row's cells with personal ones replaced; the row itself stays as it is."""
-        cells: dict[str, Any] = {**row.cells}
-        if CUSTOM in cells:
-            cells[CUSTOM] = {**cells[CUSTOM]}
-        self._pseudonymizer.protect(self._terms.organization_id, cells)
-        return cells
-
-
-def _errors(rows: Sequence[Row], faulty: Mapping[int, Sequence[RowError]]) -> Iterator[list[LineError]]:
-    """The faults of each bad row; `faulty` counts the readable ones."""
-    readable = 0
-    for row in rows:
-        if not isinstance(row, TableRow):
-            yield [LineError(row.line, "", row.code, row.detail)]
-            continue
-        if readable in faulty:
-            yield [LineError(row.line, fault.field, fault.code, fault.detail) for fault in faulty[readable]]
-        readable += 1
+        valid = ValidRows(
+            [lines[readable[index]] for index in verdict.valid],
+            verdict.columns,
+            verdict.content_hash,
+            keys,
+            [hash64(key) for key in keys],
+        )
+        return valid, [faults[at] for at in sorted(faults)]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from producers.dry_judge import Finding, Judge
 from producers.dry_rows import LineError, Terms, Validation, ValidRows
 from producers.errors import FileRefused
-from producers.table_rows import Row, TableRow
+from producers.table_rows import PlainRows, Remark, Row, TableRow
 from schemas.fields import CUSTOM, FILE_NAME, NAMES
 from schemas.outcomes import Outcome
 from schemas.personal import Pseudonymizer
@@ -24,14 +24,6 @@ NAMED: Final = 20
 """Most names of a warning."""
 KEPT: Final = 1000
 """How many errors, duplicates and conflicts a report lists; all are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Something about a file as a whole, with nothing of what is in it."""
-
-    code: str
-    detail: str
 
 
 @dataclass(slots=True)
@@ -136,9 +128,10 @@ class DryRun:
 
     def feed(self, rows: Sequence[Row]) -> ValidRows:
         """Judge a batch, rows in the order of the file; returns the good ones."""
-        for row in rows:
-            if isinstance(row, TableRow) and CUSTOM in row.cells:
-                self.report.unknown.update(row.cells[CUSTOM])
+        if not isinstance(rows, PlainRows):
+            for row in rows:
+                if isinstance(row, TableRow) and CUSTOM in row.cells:
+                    self.report.unknown.update(row.cells[CUSTOM])
         valid, errors = self._validation(rows)
         for faults in errors:
             self._refused(faults)

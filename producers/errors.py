@@ -64,13 +64,19 @@ class FileRefused(ProducerError):
     Attributes:
         code: reason code, for reports and metrics.
         faults: what is wrong one by one, of a header with several faults.
+        line: physical line on which the header stands that is at fault; 0 for a fault of the whole file.
     """
 
-    def __init__(self, code: Code, detail: str, faults: "Sequence[HeaderFault]" = ()) -> None:
+    def __init__(self, code: Code, detail: str, faults: "Sequence[HeaderFault]" = (), line: int = 0) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.faults = tuple(faults)
+        self.line = line
+
+    def on_line(self, line: int) -> "FileRefused":
+        """The same of a header that stands on this line; its text says so."""
+        return FileRefused(self.code, f"line {line}: {self.detail}", self.faults, line)
 
 
 class HeaderFault(NamedTuple):

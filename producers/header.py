@@ -17,6 +17,8 @@ from schemas.outcomes import Code
 
 MAX_COLUMNS: Final = 256
 """Most columns of a file."""
+HEADER_WITHIN: Final = 20
+"""Among how many rows of a sheet that are not empty the header is looked for: titles may stand above it."""
 _SEPARATORS: Final = re.compile(r"[\s_\-.]+")
 _ALIKE: Final = 0.75
 
@@ -51,6 +53,28 @@ FOLDED_NAMES: Final = {
 """Field names and their other spellings by what they are folded to."""
 
 
+def known_names(texts: Sequence[str]) -> int:
+    """How many of some texts name a field, whatever their case and spaces."""
+    return sum(fold(text) in FOLDED_NAMES for text in texts)
+
+
+def find_header(rows: Sequence[Sequence[str]]) -> int:
+    """Which of the first rows of a sheet is the header: the one with the most names of fields, the upper one
+    of equals.
+
+    Raises:
+        FileRefused: none has any.
+    """
+    known = [known_names(texts) for texts in rows]
+    if not any(known):
+        raise FileRefused(
+            Code.BAD_HEADER,
+            f"none of the first {len(rows)} rows that are not empty has a column name such as ID,"
+            " TIMESTAMP or PAYMENT_AMOUNT",
+        )
+    return known.index(max(known))
+
+
 def check_header(cells: Sequence[str], profile: str) -> Header:
     """The header, if it is one.
 
@@ -67,9 +91,12 @@ def check_header(cells: Sequence[str], profile: str) -> Header:
     fields = [ALIASES.get(name, name) for name in names]
     faults += _twice(fields)
     faults += _missing(fields, names, profile)
-    if not any(fold(name) in FOLDED_NAMES for name in names):
+    if not known_names(names):
         # A title, `sep=;` or somebody's data: it is not told what stands there.
-        detail = f"the first line must be the header; none of its {len(names)} cells is named as a field"
+        detail = (
+            f"the first line that is not empty must be the header; none of its {len(names)} cells is named as"
+            " a field"
+        )
         faults.insert(0, HeaderFault("", detail))
     if faults:
         raise FileRefused(Code.BAD_HEADER, "; ".join(fault.detail for fault in faults), faults)

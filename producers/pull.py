@@ -175,14 +175,26 @@ class PullApi:
             raise SourceError(f"the clocks are more than a day apart (UTC): {found}")
 
 
+def fault_of_key(key: str) -> str | None:
+    """What a key holds that cannot stand in a header (RFC 6750, 2.1); None if it can be sent.
+
+    The key is not repeated.
+    """
+    if any(letter.isspace() for letter in key):
+        return "a space, a tab or a line end"
+    if not key.isascii():
+        return "a character that is not ASCII"
+    return None if key.isprintable() else "a control character"
+
+
 def _headers(key: str) -> dict[str, str]:
     """What every request carries.
 
     Raises:
-        SourceForbidden: the key cannot stand in a header (RFC 6750, 2.1); it is not repeated.
+        SourceForbidden: the key cannot be sent; set before that was looked at.
     """
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise SourceForbidden("the key holds a space, or a character that is not ASCII, and cannot be sent")
+    if fault := fault_of_key(key):
+        raise SourceForbidden(f"the key holds {fault} and cannot be sent")
     return {
         "Accept": "application/json",
         "Accept-Encoding": "gzip",

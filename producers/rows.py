@@ -11,25 +11,21 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from producers.connection import MAX_RECORD_BYTES
 from producers.errors import RecordTooLarge
 from producers.group import Record
 from producers.persons import Headers, Persons, picker
-from producers.table_rows import PlainRows, Row, TableRow, UnreadableRow
+from producers.table_rows import PlainRows, Row, TableRow, UnreadableRow, lines_of
 from schemas import headers
 from schemas.cells import PLACEHOLDERS, plain_text
 from schemas.fields import CUSTOM, PERSONAL
-from schemas.identity import home_of, homes_of, netstrings
+from schemas.identity import homes_of, netstrings
 from schemas.outcomes import Code
 from schemas.personal import Pseudonymizer, Sealer
+from schemas.topics import MAX_ROW_BYTES
 
-_OVERHEAD_BYTES: Final = 16 * 1024
-"""What headers and the record's own framing may take of the largest record."""
-
-
+_LINEAGE_BYTES: Final = 16 * 1024
+"""What the headers that say where a row comes from may take of the largest record."""
 _FILES_REMEMBERED: Final = 4
-_FITS_BYTES: Final = 100_000
-"""A value up to this fits a record, whatever is sealed beside it: of one row it is not longer."""
 _TOO_LONG: Final = "the row is longer than a record may be"
 
 
@@ -82,17 +78,16 @@ class RowRecords:
         if isinstance(rows, PlainRows):
             yield from self._of_plain(origin, rows, partitions)
         elif rows:
-            lines = [row.line for row in rows]
+            lines = lines_of(rows)
             ids = [row.cells.get("ID") if isinstance(row, TableRow) else None for row in rows]
             shared = origin.headers()
             for row, (key, partition) in zip(rows, _places(origin, lines, ids, partitions), strict=True):
-                draft = self._draft(origin, row)
-                if draft is None:
-                    yield self._too_long(origin, row.line, partitions)
-                else:
-                    value, extra = draft
+                value, own = self._draft(origin, row)
+                if _fits(key, value, own):
                     numbered = (headers.LINE, b"%d" % row.line)
-                    yield Record(self.topic, key, value, [*shared, numbered, *extra], partition)
+                    yield Record(self.topic, key, value, [*shared, numbered, *own], partition)
+                else:
+                    yield from self._too_long(origin, row.line, partitions)
 
     def _of_plain(self, origin: Origin, rows: PlainRows, partitions: int) -> Iterator[Record]:
         """The same for rows of a file without unknown columns; what millions of rows go through."""
@@ -109,10 +104,10 @@ class RowRecords:
                 cells = dict(zip(names, texts, strict=False))
             cells.update(replaced)
             value = dumps(cells)
-            if len(value) > _FITS_BYTES and _fitting(value, seal) is None:
-                yield self._too_long(origin, line, partitions)
-            else:
+            if _fits(key, value, seal):
                 yield Record(topic, key, value, [*shared, (line_header, b"%d" % line), *seal], partition)
+            else:
+                yield from self._too_long(origin, line, partitions)
 
     def _persons_of(self, organization_id: str, personal: tuple[str, ...]) -> Persons:
         """The persons of an organisation's files with these personal columns."""
@@ -125,13 +120,17 @@ class RowRecords:
             self._persons[key] = found
         return found
 
-    def _too_long(self, origin: Origin, line: int, partitions: int) -> Record:
+    def _too_long(self, origin: Origin, line: int, partitions: int) -> Iterator[Record]:
         """The record that stands for a row that does not fit one."""
-        key = nameless_key(origin, line)
-        value, extra = self._unreadable(origin, UnreadableRow(line, "", Code.TOO_LARGE, _TOO_LONG))
-        numbered = (headers.LINE, b"%d" % line)
-        partition = home_of(key.decode()) % partitions
-        return Record(self.topic, key, value, [*origin.headers(), numbered, *extra], partition)
+        return self.of(origin, [UnreadableRow(line, "", Code.TOO_LARGE, _TOO_LONG)], partitions)
+
+    def given_up(self, organization_id: str, record: Record) -> tuple[Code, str] | None:
+        """Why one of these records has no cells, as code and detail; None for a row that has its cells."""
+        own = dict(record.headers)
+        if headers.UNREADABLE not in own:
+            return None
+        detail = self._sealer.signed(organization_id, own[headers.UNREADABLE_DETAIL])
+        return Code(own[headers.UNREADABLE].decode()), detail or ""
 
     def corrected(self, origin: Origin, line: int, cells: dict[str, Any], kept: Mapping[str, str]) -> Record:
         """The record of a row that was refused and is sent again; its partition is left to its key.
@@ -148,21 +147,16 @@ class RowRecords:
         """
         originals = {**kept, **self._pseudonymizer.protect(origin.organization_id, cells)}
         seal = self._sealed(origin, orjson.dumps(originals)) if originals else []
-        draft = _fitting(orjson.dumps(cells), seal)
-        if draft is None:
-            raise RecordTooLarge(_TOO_LONG)
-        value, extra = draft
-        numbered = [(headers.LINE, b"%d" % line)] if line else []
+        value = orjson.dumps(cells)
         key = _key(netstrings(origin.organization_id, origin.id_namespace).encode(), cells.get("ID"))
-        return Record(
-            self.topic,
-            key or nameless_key(origin, line),
-            value,
-            [*origin.headers(), *numbered, *extra],
-        )
+        key = key or nameless_key(origin, line)
+        if not _fits(key, value, seal):
+            raise RecordTooLarge(_TOO_LONG)
+        numbered = [(headers.LINE, b"%d" % line)] if line else []
+        return Record(self.topic, key, value, [*origin.headers(), *numbered, *seal])
 
-    def _draft(self, origin: Origin, row: Row) -> "_Draft | None":
-        """Value and own headers of a row; None when they do not fit a record."""
+    def _draft(self, origin: Origin, row: Row) -> tuple[bytes, Headers]:
+        """Value and own headers of a row."""
         if isinstance(row, UnreadableRow):
             return self._unreadable(origin, row)
         cells = {**row.cells}
@@ -170,26 +164,27 @@ class RowRecords:
             cells[CUSTOM] = {**custom}
         originals = self._pseudonymizer.protect(origin.organization_id, cells)
         seal = self._sealed(origin, orjson.dumps(originals)) if originals else []
-        return _fitting(orjson.dumps(cells), seal)
+        return orjson.dumps(cells), seal
 
-    def _unreadable(self, origin: Origin, row: UnreadableRow) -> "_Draft":
+    def _unreadable(self, origin: Origin, row: UnreadableRow) -> tuple[bytes, Headers]:
         """The same for a row that has no cells: its text is only in the seal."""
         raw = row.raw.encode("utf-8", "surrogateescape" if _escaped(row.raw) else "surrogatepass")
-        return b"{}", [(headers.UNREADABLE, row.code.encode()), *self._sealed(origin, raw)]
+        why = [
+            (headers.UNREADABLE, row.code.encode()),
+            (headers.UNREADABLE_DETAIL, self._sealer.sign(origin.organization_id, row.detail)),
+        ]
+        return b"{}", [*why, *self._sealed(origin, raw)]
 
     def _sealed(self, origin: Origin, data: bytes) -> Headers:
         return [(headers.SEALED, self._sealer.seal(origin.organization_id, data).encode())]
 
 
-_Draft = tuple[bytes, Headers]
-
-
-def _fitting(value: bytes, extra: Headers) -> _Draft | None:
-    """Value and headers, unless they are longer than a record may be."""
-    size = len(value)
-    for _, data in extra:
+def _fits(key: bytes, value: bytes, own: Headers) -> bool:
+    """Whether a row's key, value and own headers fit a record: then no worker finds it too large either."""
+    size = len(key) + len(value)
+    for _, data in own:
         size += len(data)
-    return (value, extra) if size <= MAX_RECORD_BYTES - _OVERHEAD_BYTES else None
+    return size <= MAX_ROW_BYTES - _LINEAGE_BYTES
 
 
 def _places(

@@ -6,21 +6,18 @@ than the header, because empty cells at its end are not sent, and empty rows are
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from producers.errors import FileRefused
-from producers.header import FOLDED_NAMES, fold
+from producers.header import HEADER_WITHIN, find_header
 from producers.sheet_cells import cell_text, has_lost_digits, is_error
 from producers.sheets import Cells, Window
-from producers.table_rows import MAX_RAW_CHARS, Block, Row, UnreadableRow
+from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
 from producers.tabular import Table
 from schemas.cells import trim
 from schemas.fields import ALIASES, BY_NAME, Kind
 from schemas.outcomes import Code
-
-HEADER_WITHIN: Final = 20
-"""Among how many rows that are not empty the header is looked for."""
 
 Windows = Callable[[], Iterator[Window]]
 """Reads the range from its beginning."""
@@ -29,15 +26,11 @@ Windows = Callable[[], Iterator[Window]]
 class SheetRecords:
     """Records of a range, see `producers.tabular.Records`.
 
-    The header is the row with the most names of fields among the first ones, the upper one of equals.
-
     Raises:
         FileRefused: the range is empty, or none of its first rows is a header.
-
-    Attributes:
-        header: texts of the header's cells.
-        header_row: its row number.
     """
+
+    warnings: Sequence[Remark] = ()
 
     def __init__(self, windows: Iterator[Window]) -> None:
         self._rows = _numbered(windows)
@@ -45,16 +38,9 @@ class SheetRecords:
         if not first:
             raise FileRefused(Code.EMPTY_FILE, "the range is empty: expected a row with column names")
         headers = [[cell_text(cell, None) for cell in cells] for _, cells in first]
-        known = [_known_names(texts) for texts in headers]
-        at = known.index(max(known))
-        if not known[at]:
-            raise FileRefused(
-                Code.BAD_HEADER,
-                f"none of the first {len(first)} rows that are not empty has a column name such as ID,"
-                " TIMESTAMP or PAYMENT_AMOUNT",
-            )
+        at = find_header(headers)
         self.header = headers[at]
-        self.header_row = first[at][0]
+        self.header_line = first[at][0]
         self._first = first[at + 1 :]
         self._kinds = [_kind(name) for name in self.header]
 
@@ -97,21 +83,12 @@ def open_sheet(windows: Windows, again: Windows, profile: str) -> Table:
     """The table of a range; `again` reads it a second time, if commas have to be looked at.
 
     Raises:
-        FileRefused: no usable header; the text names its row.
+        FileRefused: no usable header.
         KeyError: there is no such profile.
     """
-    records = SheetRecords(windows())
-    readings = iter((records,))
-    try:
-        # A sheet is no stream of bytes: what the table opens is empty, its records come from the API.
-        return Table(
-            io.BytesIO(),
-            profile,
-            io.BytesIO,
-            lambda _: next(readings, None) or SheetRecords(again()),
-        )
-    except FileRefused as refusal:
-        raise FileRefused(refusal.code, f"row {records.header_row}: {refusal.detail}") from None
+    readings = chain((windows,), repeat(again))
+    # A sheet is no stream of bytes: what the table opens is empty, its records come from the API.
+    return Table(io.BytesIO(), profile, io.BytesIO, lambda _: SheetRecords(next(readings)()))
 
 
 def _numbered(windows: Iterator[Window]) -> Iterator[tuple[int, Cells]]:
@@ -125,10 +102,6 @@ def _numbered(windows: Iterator[Window]) -> Iterator[tuple[int, Cells]]:
 def _is_empty(cell: Any) -> bool:
     """Whether a cell shows nothing, or is a box that nobody ticked: columns of those reach to the end."""
     return cell is None or cell is False or (isinstance(cell, str) and not trim(cell))
-
-
-def _known_names(texts: Sequence[str]) -> int:
-    return sum(fold(text) in FOLDED_NAMES for text in texts)
 
 
 def _kind(name: str) -> Kind | None:
@@ -147,6 +120,3 @@ def _fault(cells: Cells, kinds: Sequence[Kind | None]) -> str | None:
         elif has_lost_digits(cell, kinds[at - 1]):
             return f"column {at}: a number of more than 15 digits where an id is expected"
     return None
-
-
-__all__ = ["HEADER_WITHIN", "Row", "SheetRecords", "Windows", "open_sheet"]

@@ -38,6 +38,14 @@ Row = TableRow | UnreadableRow
 """A received row."""
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about a file as a whole, with nothing of what is in it."""
+
+    code: str
+    detail: str
+
+
 class Block(NamedTuple):
     """Records with as many cells as the header, or more that are empty; `lines` are where they begin."""
 
@@ -76,3 +84,8 @@ class PlainRows(Sequence[Row]):
             return PlainRows(self.names, self.lines[at], self.cells[at])
         found = {name: cell for name, cell in zip(self.names, self.cells[at], strict=False) if cell}
         return TableRow(self.lines[at], found)
+
+
+def lines_of(rows: Sequence[Row]) -> Sequence[int]:
+    """Where some rows begin."""
+    return rows.lines if isinstance(rows, PlainRows) else [row.line for row in rows]

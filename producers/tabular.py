@@ -1,17 +1,19 @@
 """The reader of tables: a file in, rows with their physical line numbers out, in constant memory."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from producers.csv_records import CsvRecords
 from producers.decimal_comma import AMOUNTS, with_points, writes_commas
+from producers.errors import FileRefused
 from producers.header import Header, check_header
-from producers.table_rows import MAX_RAW_CHARS, Block, PlainRows, Row, TableRow, UnreadableRow
+from producers.table_rows import MAX_RAW_CHARS, Block, PlainRows, Remark, Row, TableRow, UnreadableRow
 from producers.text_lines import ZIP_MAGIC, BinarySource
 from producers.xlsx_records import XlsxRecords
-from schemas.fields import CUSTOM
+from schemas.fields import CUSTOM, SOURCE_PROFILES
 
 ROWS_AT_ONCE: Final = 128
 """Most rows of a batch: few enough to stay in the processor's cache on their way."""
@@ -20,9 +22,17 @@ __all__ = ["MAX_RAW_CHARS", "ROWS_AT_ONCE", "Row", "Table", "TableRow", "Unreada
 
 
 class Records(Protocol):
-    """Records of a file, whatever its form."""
+    """Records of a file, whatever its form.
+
+    Attributes:
+        header: texts of the header's cells.
+        header_line: physical line, or row of a sheet, on which it begins.
+        warnings: what is left out of the file.
+    """
 
     header: list[str]
+    header_line: int
+    warnings: Sequence[Remark]
 
     def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
         """Rows of `width` cells and what could not be read, in order."""
@@ -39,8 +49,11 @@ class Table:
             number with a comma stays as it is, and is refused.
 
     Raises:
-        FileRefused: no usable header.
+        FileRefused: no usable header; the text names its line.
         KeyError: there is no such profile.
+
+    Attributes:
+        warnings: what is left out of the file.
     """
 
     def __init__(
@@ -53,7 +66,11 @@ class Table:
         self._open = records
         self._records = records(source)
         self._again = again
-        self.header: Header = check_header(self._records.header, profile)
+        self.warnings = self._records.warnings
+        try:
+            self.header: Header = check_header(self._records.header, profile)
+        except FileRefused as refusal:
+            raise refusal.on_line(self._records.header_line) from None
         self._commas: bool | None = None if again else False
         self._amounts = [at for at, name in enumerate(self.header.names) if name in AMOUNTS]
 
@@ -116,7 +133,7 @@ class Table:
             rows = chain.from_iterable(self._rows(block) for block in blocks if isinstance(block, Block))
             return writes_commas(row.cells for row in rows if isinstance(row, TableRow))
         finally:
-            _close(source)
+            close(source)
 
 
 def _has_text(cells: Sequence[str]) -> bool:
@@ -143,13 +160,24 @@ def open_table(open_source: Callable[[], BinarySource], profile: str) -> tuple[T
     """
     source = open_source()
     try:
-        first = source.read(len(ZIP_MAGIC))
-        records = XlsxRecords if first == ZIP_MAGIC else CsvRecords
-        table = Table(_Begun(first, source), profile, open_source, records)
+        table = Table(source, profile, open_source, partial(open_records, profile=profile))
     except BaseException:
-        _close(source)
+        close(source)
         raise
-    return table, lambda: _close(source)
+    return table, lambda: close(source)
+
+
+def open_records(source: BinarySource, profile: str) -> Records:
+    """The records of a file that is CSV, or a workbook by its first bytes.
+
+    Titles may stand above the header of what was exported from a sheet, as they may in the sheet.
+
+    Raises:
+        FileRefused: no header.
+    """
+    first = source.read(len(ZIP_MAGIC))
+    begun, titles = _Begun(first, source), profile == SOURCE_PROFILES["sheet"]
+    return XlsxRecords(begun, titles) if first == ZIP_MAGIC else CsvRecords(begun, titles)
 
 
 class _Begun:
@@ -165,7 +193,8 @@ class _Begun:
         return first + self._rest.read(max(size - len(first), 1)) if first else self._rest.read(size)
 
 
-def _close(source: BinarySource) -> None:
-    close = getattr(source, "close", None)  # what only lends its bytes has none
-    if close is not None:
-        close()
+def close(source: BinarySource) -> None:
+    """Close a file; what only lends its bytes has no `close`."""
+    end = getattr(source, "close", None)
+    if end is not None:
+        end()

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import xlsxwriter
 
-from producers.template_names import TemplateFormat, TemplateProfile
+from producers.template_names import NOTES_SHEET, TemplateFormat, TemplateProfile
 from schemas.fields import ALIASES, BY_NAME, DEFAULT_CURRENCY_PROFILES, EXAMPLES, PROFILES
 from schemas.forms import form_of
 
@@ -95,7 +95,7 @@ def _xlsx(profile: TemplateProfile) -> bytes:
     options = {"in_memory": True, "strings_to_numbers": False, "strings_to_formulas": False}
     book = xlsxwriter.Workbook(data, options)
     text, bold = book.add_format({"num_format": "@"}), book.add_format({"bold": True, "num_format": "@"})
-    payments, about = book.add_worksheet("ELECTRICITY_PAYMENT"), book.add_worksheet("Notes")
+    payments, about = book.add_worksheet("ELECTRICITY_PAYMENT"), book.add_worksheet(NOTES_SHEET)
     row = example_row(profile)
     payments.set_column(0, len(row) - 1, 22, text)
     for at, (name, example) in enumerate(row.items()):

@@ -7,16 +7,24 @@ A workbook is read whole, so its size is limited, packed and unpacked. Numbers b
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any, Final
 
-from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+from python_calamine import (
+    CalamineError,
+    CalamineWorkbook,
+    SheetMetadata,
+    SheetTypeEnum,
+    SheetVisibleEnum,
+)
 
 from producers.errors import FileRefused
+from producers.header import HEADER_WITHIN, find_header
 from producers.sheet_cells import cell_text, has_lost_digits
-from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
+from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
+from producers.template_names import NOTES_SHEET
 from producers.text_lines import BinarySource
 from producers.xlsx_shape import rows_with_errors
 from schemas.fields import ALIASES, BY_NAME, Kind
@@ -49,21 +57,27 @@ class XlsxRecords:
         FileRefused: it is no workbook, too large, locked by a password, or empty.
     """
 
-    def __init__(self, source: BinarySource) -> None:
+    def __init__(self, source: BinarySource, titles: bool = False) -> None:
         data = _all_of(source)
         try:
             book = CalamineWorkbook.from_filelike(io.BytesIO(data))
-            visible = [sheet.visible is SheetVisibleEnum.Visible for sheet in book.sheets_metadata]
-            index = visible.index(True) if True in visible else 0
+            sheets = book.sheets_metadata
+            index = next((at for at, sheet in enumerate(sheets) if _is_visible(sheet)), 0)
+            self.warnings = _left_out(sheets[index + 1 :])
             self._errors = rows_with_errors(data, index)
             self._sheet = book.get_sheet_by_index(index)
         except _NO_WORKBOOK as error:
             detail = f"not a workbook that can be read ({type(error).__name__}): save it as CSV or xlsx"
             raise FileRefused(Code.BAD_ENCODING, detail) from None
-        self._rows = enumerate(self._sheet.iter_rows(), 1)
-        self.header = next((cells for _, row in self._rows if any(cells := list(map(_text, row)))), [])
-        if not self.header:
+        rows = enumerate(self._sheet.iter_rows(), 1)
+        full = ((line, row) for line, row in rows if any(map(_text, row)))
+        first = list(islice(full, HEADER_WITHIN if titles else 1))
+        if not first:
             raise FileRefused(Code.EMPTY_FILE, "the workbook has no header: its first visible sheet is empty")
+        headers = [[*map(_text, row)] for _, row in first]
+        at = find_header(headers) if titles else 0
+        self.header_line, self.header = first[at][0], headers[at]
+        self._rows = chain(first[at + 1 :], rows)
 
     def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
         """Rows of `width` cells and what could not be read, in order."""
@@ -95,6 +109,22 @@ class XlsxRecords:
         if any(has_lost_digits(value, kind) for value, kind in zip(row, kinds, strict=False)):
             return "an id is a number of more than 15 digits, which a spreadsheet does not keep"
         return ""
+
+
+def _is_visible(sheet: SheetMetadata) -> bool:
+    return sheet.visible is SheetVisibleEnum.Visible
+
+
+def _left_out(behind: Sequence[SheetMetadata]) -> Sequence[Remark]:
+    """What is said about the sheets behind the one that is read: nobody should miss their rows later."""
+    further = sum(
+        _is_visible(sheet) and sheet.typ is SheetTypeEnum.WorkSheet and sheet.name != NOTES_SHEET
+        for sheet in behind
+    )
+    if not further:
+        return ()
+    text = f"only the first visible sheet is read; not read, to be sent as files of their own: {further}"
+    return (Remark("further_sheets", text),)
 
 
 def _all_of(source: BinarySource) -> bytes:

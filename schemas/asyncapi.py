@@ -42,6 +42,10 @@ _ROW_HEADERS: Final[dict[str, Any]] = {
         headers.RECEIVED_AT: {**_TEXT, "description": "ISO 8601; the record's own time when left out."},
         headers.SEALED: {**_TEXT, "description": "Set by Sunledger: encrypted originals."},
         headers.UNREADABLE: {**_TEXT, "description": "Set by Sunledger: why a reader gave the row up."},
+        headers.UNREADABLE_DETAIL: {
+            **_TEXT,
+            "description": "Set by Sunledger, signed: the same in words, without anything of the row.",
+        },
         headers.ORIGIN: {**_TEXT, "description": "Set by Sunledger, signed: where it was sent on from."},
         headers.REPLAY_OF: {**_TEXT, "description": "Set by Sunledger, signed: the row it replays."},
     },

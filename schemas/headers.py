@@ -21,6 +21,8 @@ SEALED: Final = "sealed"
 """Encrypted originals of the pseudonymised fields, kept only if the row is quarantined."""
 UNREADABLE: Final = "unreadable"
 """Reason code set by a reader for a row it could not parse; the value is empty, the text in `sealed`."""
+UNREADABLE_DETAIL: Final = "unreadable_detail"
+"""What is wrong with that row in words that hold nothing of it, signed by the reader (`Sealer.sign`)."""
 ORIGIN: Final = "origin"
 """Position of the record this one was forwarded from, signed by a worker; it stays the row's key."""
 REPLAY_OF: Final = "replay_of"
@@ -37,6 +39,7 @@ ALL: Final = frozenset(
         RECEIVED_AT,
         SEALED,
         UNREADABLE,
+        UNREADABLE_DETAIL,
         ORIGIN,
         REPLAY_OF,
     }

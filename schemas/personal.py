@@ -32,6 +32,7 @@ _INNER_PAD: Final = 0x36
 _OUTER_PAD: Final = 0x5C
 _Started = tuple["hashlib._Hash", "hashlib._Hash"]
 _SEAL_PREFIX: Final = "v1."
+_CODE_DIGITS: Final = 32
 _KNOWN_KEYS: Final = NAMES | {CUSTOM}
 _PHONE: Final = BY_NAME["CUSTOMER_PHONE"]
 
@@ -174,7 +175,11 @@ class Pseudonymizer:
 
 
 class Sealer:
-    """Encrypts originals per organisation with AES-256-GCM, for whoever corrects a quarantined row."""
+    """Encrypts originals per organisation with AES-256-GCM, for whoever corrects a quarantined row.
+
+    It signs what is told of such a row in the open: whoever else publishes to a topic could write a name
+    there, where analysts read.
+    """
 
     def __init__(self, master: bytes) -> None:
         """`master` is a second secret of the installation, not that of the pseudonyms.
@@ -183,6 +188,7 @@ class Sealer:
             ValueError: the secret is shorter than 16 bytes.
         """
         self._keys = _Keys(master, "seal")
+        self._signing_keys = _Keys(master, "sign")
         self._ciphers: dict[str, AESGCM] = {}
 
     def _cipher(self, organization_id: str) -> AESGCM:
@@ -209,3 +215,16 @@ class Sealer:
             return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], organization_id.encode())
         except (InvalidTag, Base64Error, ValueError) as error:
             raise SealBroken("the sealed text cannot be opened") from error
+
+    def sign(self, organization_id: str, text: str) -> bytes:
+        """A text that is no secret, behind a code that only this installation makes: `code:text`."""
+        return self._code(organization_id, text.encode()) + b":" + text.encode()
+
+    def signed(self, organization_id: str, data: bytes) -> str | None:
+        """The text that was signed for the organisation; None if it was not, or not by this installation."""
+        code, _, text = data.partition(b":")
+        return text.decode() if hmac.compare_digest(code, self._code(organization_id, text)) else None
+
+    def _code(self, organization_id: str, text: bytes) -> bytes:
+        key = self._signing_keys.of(organization_id)
+        return hmac.digest(key, text, "sha256").hex()[:_CODE_DIGITS].encode()

@@ -13,6 +13,9 @@ An identity's home never changes; the partition is `home % partitions`, so parti
 (up to this number) without moving an identity between homes.
 """
 
+MAX_ROW_BYTES: Final = 900_000
+"""Largest record of a row, key and headers included: sent on it gets more of them, and must still fit."""
+
 DAY_MS: Final = 86_400_000
 RegistryKind = Literal["organizations", "projects", "devices", "connections", "datasets"]
 REGISTRY_KINDS: Final[tuple[RegistryKind, ...]] = get_args(RegistryKind)

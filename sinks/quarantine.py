@@ -51,6 +51,7 @@ class RefusedRow:
     organization_id: str
     record_type: str
     reasons: Sequence[str]
+    details: str
     dataset_id: str
     source: str
     source_ref: str
@@ -117,8 +118,8 @@ def counts(client: Client, filters: Mapping[str, Any], limit: int) -> list[dict[
 def sealed_rows(client: Client, topic: str, positions: Sequence[int]) -> list[RefusedRow]:
     """The refused rows at these positions with their sealed originals, by position."""
     rows = client.query(
-        "SELECT topic, position, organization_id, record_type, reasons, dataset_id, source, source_ref, line,"
-        " received_at, replay_of, sealed FROM quarantine_rows FINAL"
+        "SELECT topic, position, organization_id, record_type, reasons, details, dataset_id, source,"
+        " source_ref, line, received_at, replay_of, sealed FROM quarantine_rows FINAL"
         " WHERE topic = {topic:String} AND position IN {positions:Array(UInt64)} ORDER BY position",
         parameters={"topic": topic, "positions": list(positions)},
     ).result_rows

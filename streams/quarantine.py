@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from schemas import headers
 from schemas.outcomes import WAITS_FOR, Code
 from schemas.personal import Sealer
 from streams.rows import Row
@@ -15,7 +16,7 @@ class Quarantine:
     """Builds the quarantine's rows of a turn.
 
     Args:
-        sealer: encrypts originals per organisation.
+        sealer: encrypts originals per organisation, and knows what readers have signed.
         topic: full name of the topic.
         record_type: `payment` or `read`.
     """
@@ -37,13 +38,18 @@ class Quarantine:
                 "record_id": [verdict.record_id for verdict in verdicts],
                 "identity": [verdict.identity for verdict in verdicts],
                 "reasons": [verdict.reasons for verdict in verdicts],
-                "details": [""] * len(rows),
+                "details": [self._details(row) for row in rows],
                 "missing_kind": [kind for kind, _ in missing],
                 "missing_id": [name for _, name in missing],
                 "sealed": [self._seal(row) for row in rows],
             },
             positions_of(rows),
         )
+
+    def _details(self, row: Row) -> str:
+        """What our reader said of a row that it gave up; what anybody else says is not repeated."""
+        said = dict(row.record.headers).get(headers.UNREADABLE_DETAIL)
+        return (self._sealer.signed(row.organization_id, said) or "") if said else ""
 
     def _seal(self, row: Row) -> str:
         """The record as it came, headers included, encrypted for its organisation."""

@@ -12,10 +12,9 @@ from schemas.cells import has_control_character
 from schemas.identity import position
 from schemas.origins import OriginSigner
 from schemas.outcomes import Code, reason
+from schemas.topics import MAX_ROW_BYTES
 from streams.transport.batch import Batch, Record
 
-MAX_BYTES: Final = 900_000
-"""Largest record with key and headers: sent on, it gets headers more and must still fit the broker."""
 MAX_HEADER_BYTES: Final = 4096
 _EARLIEST_MS: Final = -2_208_988_800_000  # 1900, the first year a DateTime64 holds
 _LATEST_MS: Final = 10_413_792_000_000  # 2300
@@ -91,7 +90,7 @@ class RowReader:
     def _value(self, record: Record, at: int) -> dict[str, Any] | Code:
         if at in self._condemned:
             return Code.KILLED_WORKER
-        return Code.TOO_LARGE if _size(record) > MAX_BYTES else _json_object(record.value)
+        return Code.TOO_LARGE if _size(record) > MAX_ROW_BYTES else _json_object(record.value)
 
     def _lineage(self, row: Row, given: dict[str, bytes]) -> None:
         get = given.get

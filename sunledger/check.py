@@ -9,16 +9,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
-from typing import IO, Any, BinaryIO, Final
+from typing import IO, Any, BinaryIO, ClassVar, Final
 
 import orjson
 from pydantic_core import PydanticCustomError
 
 from producers.corrections import write_corrected
 from producers.dry_rows import LineError, Terms
-from producers.dry_run import DryRun, Remark, Report, name_warnings
+from producers.dry_run import DryRun, Report, name_warnings
 from producers.errors import FileRefused
-from producers.table_rows import Row
+from producers.table_rows import Remark, Row
 from producers.tabular import Table, open_table
 from schemas.csv_cells import harmless
 from schemas.currencies import parse_currency
@@ -34,7 +34,19 @@ Progress = Callable[[int], None]
 
 
 class CheckFailed(Exception):
-    """The check cannot be made as it was asked for; the message says why."""
+    """The check cannot be made as it was asked for; the message says why.
+
+    Attributes:
+        exit_code: of the command.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+
+class ServerCheckFailed(CheckFailed):
+    """The server refuses to check, or does not answer."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +139,14 @@ def judge(
     with DryRun(file.name, Terms(context), Pseudonymizer(secrets.token_bytes(32)), on_error=on_error) as run:
         run.report.warnings += name_warnings(file.name, context.profile)
         try:
-            return run.read(_rows(file, context.profile, progress))
+            return run.read(_rows(file, context.profile, progress, run.report.warnings))
         except OSError as error:
             run.report.file_error = Remark(CANNOT_OPEN, f"the file cannot be read: {error.strerror}")
             return run.report
 
 
-def _rows(file: Path, profile: str, progress: Progress) -> Iterator[Sequence[Row]]:
+def _rows(file: Path, profile: str, progress: Progress, warnings: list[Remark]) -> Iterator[Sequence[Row]]:
+    """The rows of a file; what is left out of it is added to `warnings`."""
     opened: list[BinaryIO] = []
 
     def source() -> BinaryIO:
@@ -147,6 +160,7 @@ def _rows(file: Path, profile: str, progress: Progress) -> Iterator[Sequence[Row
             if profile in ("upload", "sheet")
             else Table(source(), profile, source)
         )
+        warnings += table.warnings
         for rows in table.batches():
             progress(opened[0].tell())
             yield rows

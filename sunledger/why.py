@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Final
-from urllib.error import URLError
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from sunledger.demo.client import ApiClient, ApiRefused
 from sunledger.embedded.files import read_json
 from sunledger.settings import WhySettings, load
 
+T = TypeVar("T")
 _FILE_AND_LINE = re.compile(r"(?P<source>.+):(?P<line>[0-9]{1,9})")
 _MOST: Final = 20
 _LINEAGE: Final = frozenset(
@@ -28,11 +29,16 @@ class WhyFailed(Exception):
     """The question could not be asked; the message says what is missing."""
 
 
+class ServerFailed(WhyFailed):
+    """The API refuses, or does not answer."""
+
+
 def connect(data_dir: Path, server: str | None) -> ApiClient:
     """An API to ask, logged in: the installation's admin, or the one of the environment for a server.
 
     Raises:
-        WhyFailed: there is no installation, no answer, or no such admin.
+        WhyFailed: there is no installation, or its address is none.
+        ServerFailed: no answer, or no such admin.
         SettingsFaults: the environment lacks the admin of a server.
     """
     if server is not None:
@@ -51,7 +57,7 @@ def connect(data_dir: Path, server: str | None) -> ApiClient:
     if not url.startswith(("http://", "https://")):
         raise WhyFailed("the server's address must begin with http:// or https://")
     api = ApiClient(url)
-    _asked(lambda: api.login(email, password))
+    asked(lambda: api.login(email, password))
     return api
 
 
@@ -59,7 +65,7 @@ def ask(api: ApiClient, what: str) -> dict[str, Any]:
     """The answer of `GET /v1/ledger` about an ID, or about FILE:LINE when no row has that ID.
 
     Raises:
-        WhyFailed: the API does not answer, or refuses.
+        ServerFailed: the API does not answer, or refuses.
     """
     found = _ledger(api, record_id=what)
     named = _FILE_AND_LINE.fullmatch(what)
@@ -74,17 +80,22 @@ def is_known(answer: dict[str, Any]) -> bool:
 
 
 def _ledger(api: ApiClient, **query: str) -> dict[str, Any]:
-    found: dict[str, Any] = _asked(lambda: api.get(f"/v1/ledger?{urlencode({**query, 'limit': _MOST})}"))
+    found: dict[str, Any] = asked(lambda: api.get(f"/v1/ledger?{urlencode({**query, 'limit': _MOST})}"))
     return found
 
 
-def _asked(call: Any) -> Any:
+def asked(call: Callable[[], T]) -> T:
+    """What a call to an API gives.
+
+    Raises:
+        ServerFailed: it refuses, or does not answer.
+    """
     try:
         return call()
     except ApiRefused as exc:
-        raise WhyFailed(f"the API refuses: {exc}") from None
-    except (URLError, OSError, json.JSONDecodeError) as exc:
-        raise WhyFailed(f"the API does not answer ({type(exc).__name__})") from None
+        raise ServerFailed(f"the API refuses: {exc}") from None
+    except (OSError, HTTPException, ValueError) as exc:  # the last: an answer that is no JSON
+        raise ServerFailed(f"the API does not answer ({type(exc).__name__})") from None
 
 
 def story(what: str, answer: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from api.models import Dataset, Project
 from producers.dry_rows import Terms
 from producers.dry_run import DryRun
 from producers.errors import FileRefused
-from producers.table_rows import Row, UnreadableRow
+from producers.table_rows import Remark, Row, UnreadableRow
 from schemas.fields import SOURCE_PROFILES
 from schemas.payments import PaymentContext
 from schemas.personal import Pseudonymizer
@@ -37,7 +37,9 @@ def terms_of(dataset: Dataset) -> Terms:
     return Terms(context, dataset.organization_id, dataset.id_namespace or "", dataset.conflict_rule)
 
 
-def check_rows(app: Running, dataset: Dataset, batches: Batches, file: str = "") -> CheckOut:
+def check_rows(
+    app: Running, dataset: Dataset, batches: Batches, file: str = "", warnings: Sequence[Remark] = ()
+) -> CheckOut:
     """Judge rows as if they came through the dataset now. Blocks: for worker threads.
 
     A file-level error, raised while the first rows are read, is part of the answer.
@@ -46,6 +48,7 @@ def check_rows(app: Running, dataset: Dataset, batches: Batches, file: str = "")
         dataset: need not be stored: only its settings are looked at.
         batches: rows in the order of the file; its iterator may raise `FileRefused`.
         file: how the answer names it.
+        warnings: what its reader leaves out; looked at when all rows were read.
 
     Raises:
         StoreAway: SQL or ClickHouse does not answer.
@@ -54,12 +57,14 @@ def check_rows(app: Running, dataset: Dataset, batches: Batches, file: str = "")
     if not slots.acquire(blocking=False):
         raise TooManyRequests("Other checks are under way; try again.", headers={"Retry-After": "10"})
     try:
-        return _check(app, dataset, batches, file)
+        return _check(app, dataset, batches, file, warnings)
     finally:
         slots.release()
 
 
-def _check(app: Running, dataset: Dataset, batches: Batches, file: str) -> CheckOut:
+def _check(
+    app: Running, dataset: Dataset, batches: Batches, file: str, warnings: Sequence[Remark]
+) -> CheckOut:
     terms, settings = terms_of(dataset), app.parts.settings
     pseudonymizer = Pseudonymizer(settings.pseudonym_secret, settings.pseudonym_profile)
     with ExitStack() as stack:
@@ -72,6 +77,7 @@ def _check(app: Running, dataset: Dataset, batches: Batches, file: str) -> Check
                 ledger.feed(valid, len(rows) - len(valid))
         except FileRefused as refusal:
             run.refuse(refusal)
+        run.report.warnings += warnings
     return check_out(run.report, ledger.report)
 
 

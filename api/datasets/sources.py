@@ -1,6 +1,6 @@
 """What clients send and get for the source of a dataset: where it is, and what opens it."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from api.fields import Clean, Label
 from api.registry.schemas import Input
+from producers.pull import fault_of_key
 from schemas.registry import Day
 
 Source = Literal["s3", "sheet", "pull", "upload", "api", "topic"]
@@ -99,12 +100,37 @@ class SheetOut(BaseModel):
     ranges: list[str]
 
 
+def _can_be_sent(key: SecretStr) -> SecretStr:
+    """A key that no request could carry would fail in every run."""
+    if found := fault_of_key(key.get_secret_value()):
+        text = "Found {found}, expected printable ASCII characters without spaces."
+        raise PydanticCustomError("key_cannot_be_sent", text, {"found": found})
+    return key
+
+
+def _has_begun(day: date) -> date:
+    """A day that is to come has no payments: a run would ask for nothing, and say that all is well."""
+    today = datetime.now(UTC).date()
+    if day > today:
+        text = "Found {found}, a day to come; expected {today} (UTC) or an earlier day."
+        raise PydanticCustomError("day_to_come", text, {"found": str(day), "today": str(today)})
+    return day
+
+
 class PullIn(Place):
     """An Odyssey-standard pull API."""
 
     url: Annotated[Address, Field(description="Address of its payments, without FROM and TO.")]
-    key: Annotated[Secret, Field(description="The bearer key.")]
-    since: Annotated[Day, Field(description="First day (UTC) whose payments are asked for.")]
+    key: Annotated[
+        Secret,
+        AfterValidator(_can_be_sent),
+        Field(description="The bearer key.", json_schema_extra={"pattern": "^[!-~]+$"}),
+    ]
+    since: Annotated[
+        Day,
+        AfterValidator(_has_begun),
+        Field(description="First day (UTC) whose payments are asked for, today or earlier."),
+    ]
 
     def address(self) -> str | None:
         """The API itself."""

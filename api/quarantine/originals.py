@@ -32,14 +32,14 @@ class Original:
         text: what its reader could not read, or the value.
         cells: the JSON object with personal values put back; None when the row is none.
         kept: originals of personal values that were no text and stay replaced in `cells`.
-        unreadable: whether a reader gave the row up before the topic.
+        unreadable: the code with which a reader gave the row up before the topic; empty if none did.
     """
 
     value: bytes = field(repr=False)
     text: bytes = field(repr=False)
     cells: dict[str, Any] | None = field(repr=False)
     kept: dict[str, str] = field(repr=False)
-    unreadable: bool
+    unreadable: str
 
 
 @dataclass(slots=True)
@@ -75,13 +75,13 @@ class Opener:
         given = {name: b64decode(value) for name, value in record["headers"].items() if value is not None}
         value = b64decode(record["value"] or "")
         inner = self._inner(row.organization_id, given.get(headers.SEALED))
-        if headers.UNREADABLE in given:
-            return Original(value, inner or value, None, {}, True)
+        if unreadable := given.get(headers.UNREADABLE):
+            return Original(value, inner or value, None, {}, unreadable.decode(errors="replace"))
         cells = _object(value)
         if cells is None or row.record_type != PAYMENT:
-            return Original(value, value, cells, {}, False)
+            return Original(value, value, cells, {}, "")
         kept = self._pseudonymizer.restore(row.organization_id, cells, _texts(inner))
-        return Original(value, value, cells, kept, False)
+        return Original(value, value, cells, kept, "")
 
     def _inner(self, organization_id: str, sealed: bytes | None) -> bytes:
         """What the producer sealed; nothing for a header that a direct publisher made up."""

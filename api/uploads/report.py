@@ -56,8 +56,8 @@ def _parts(app: Running, upload: Upload, page: Sequence[RefusedLine]) -> Iterato
         Sealer(settings.seal_secret), Pseudonymizer(settings.pseudonym_secret, settings.pseudonym_profile)
     )
     yield _lines([[*upload.columns, *ADDED]])
-    if upload.error:
-        yield _lines([[*[""] * len(upload.columns), "1", "", upload.error, upload.detail or "", ""]])
+    if upload.error:  # of the whole file; the detail of a header's fault names its line
+        yield _lines([[*[""] * len(upload.columns), "", "", upload.error, upload.detail or "", ""]])
     while page:
         sealed = _sealed(app, page)
         made = [_reported(opener, upload.columns, line, sealed.get(line[1:])) for line in page]
@@ -90,8 +90,9 @@ def _reported(
     cells, raw = _cells(original, columns) if original else ({}, "")
     shown = [cells.get(column, "") for column in columns]
     reasons = row.reasons if row else [""]
+    said = {original.unreadable: row.details} if row and original and row.details else {}
     return [
-        [*shown, str(line.line), field, code, _detail(code) if original else _CLOSED, raw]
+        [*shown, str(line.line), field, code, (said.get(code) or _detail(code)) if original else _CLOSED, raw]
         for code, _, field in (reason.partition(":") for reason in reasons)
     ]
 

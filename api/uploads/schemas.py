@@ -88,7 +88,9 @@ class UploadSummary(BaseModel):
         " `failed` and `cancelled` are other ends. A list says `published` for storing and done."
     )
     error: str | None = Field(description="Reason code of a file-level error.")
-    detail: str | None = Field(description="Why it failed, or what it waits for.")
+    detail: str | None = Field(
+        description="Why it failed, what it waits for, or what of the file is not read."
+    )
     organization_id: str
     dataset_id: str
     run_id: str

@@ -33,7 +33,7 @@ from api.uploads.targets import SOURCE, find, find_or_make, imagined, organizati
 from producers.contracts import RunState
 from producers.errors import FileRefused
 from producers.header import Header
-from producers.tabular import Row
+from producers.table_rows import Remark, Row
 from sinks.receipts import OUTCOMES
 
 KIND = "upload"
@@ -60,15 +60,15 @@ def fields(given: Mapping[str, list[str]]) -> UploadIn:
         raise Invalid(errors=field_problems(error.errors())) from None
 
 
-def check_header(spool: Spool, received: Received) -> Header:
-    """The header of a received file. Blocks.
+def check_header(spool: Spool, received: Received) -> tuple[Header, str | None]:
+    """The header of a received file, and what of the file is not read. Blocks.
 
     Raises:
         Invalid: says for every wrong column what was found and what is expected.
     """
     try:
         with opened(lambda: spool.open(received.id, received.key)) as found:
-            return found.table.header
+            return found.table.header, found.left_out
     except FileRefused as refusal:
         raise Invalid.field(FILE, refusal.code.value, refusal.detail) from None
 
@@ -82,7 +82,7 @@ def take_in(app: Running, actor: Actor, received: Received, body: UploadIn) -> U
         Invalid: the header, the file's name or a field is wrong.
         Conflict: the dataset takes no file now, or is set up otherwise than the fields say.
     """
-    header = check_header(app.spool, received)
+    header, left_out = check_header(app.spool, received)
     with app.db.write() as session:
         dataset = find_or_make(session, app.box, body)
         check_expected(received.file_name, bool(dataset.location.get("any_file_name")))
@@ -97,6 +97,7 @@ def take_in(app: Running, actor: Actor, received: Received, body: UploadIn) -> U
             uploaded_by=actor.user_id,
             file_name=received.file_name,
             columns=list(header.names),
+            detail=left_out,
             content_hash=received.content_hash,
             spool=app.spool.id,
             sealed_key=seal_key(app.box, received.id, received.key),
@@ -125,11 +126,14 @@ def dry_run(app: Running, received: Received, body: UploadIn) -> CheckOut:
         dataset = find(session, owner, body) or imagined(owner, body)
     check_expected(received.file_name, bool(dataset.location.get("any_file_name")))
 
+    warnings: list[Remark] = []
+
     def batches() -> Iterator[Sequence[Row]]:
         with opened(lambda: app.spool.open(received.id, received.key)) as found:
+            warnings.extend(found.table.warnings)
             yield from found.batches()
 
-    return check_rows(app, dataset, batches(), received.file_name)
+    return check_rows(app, dataset, batches(), received.file_name, warnings)
 
 
 def shown(app: Running, upload_id: str) -> UploadOut:

@@ -29,6 +29,11 @@ class UploadedTable:
         """How far the file is read."""
         return self.file.at
 
+    @property
+    def left_out(self) -> str | None:
+        """What of the file is not read, in words; None when all of it is."""
+        return "; ".join(warning.detail for warning in self.table.warnings) or None
+
     def batches(self) -> Iterator[Sequence[Row]]:
         """The rows in lists."""
         for rows in self.table.batches():

@@ -146,7 +146,7 @@ class UploadWorker:
         file = self._files.claim(job.run_id, job.dataset_id, SOURCE, job.source_ref)
         try:
             if file.state is not FileState.DONE:  # else the process died between the two records
-                received = self._feed.publish(_dataset(job), file, SOURCE, partial(self._rows, job))
+                received = self._feed.publish(_dataset(job), file, SOURCE, partial(self._rows, job, file))
                 file = self._files.advance(
                     file.id, FileState.DONE, received=received, content_hash=job.content_hash
                 )
@@ -161,13 +161,15 @@ class UploadWorker:
             return self._refused(job, file, refusal)
         except Exception as error:  # noqa: BLE001 - told in the log and in the upload; the loop must go on
             return self._failed(job, error)
-        return self._end(job, UploadState.PUBLISHED, rows=file.received)
+        return self._end(job, UploadState.PUBLISHED, detail=file.detail, rows=file.received)
 
     @contextmanager
-    def _rows(self, job: Job) -> Iterator[Iterable[Sequence[Row]]]:
-        """The rows of an upload; how far they are read is on record while they are."""
+    def _rows(self, job: Job, file: FileRecord) -> Iterator[Iterable[Sequence[Row]]]:
+        """The rows of an upload; what is left out, and how far they are read, is on record while they are."""
         key = open_key(self._box, job.id, job.sealed_key)
         with opened(partial(self._spool.open, job.id, key)) as table:
+            if table.left_out:
+                self._files.advance(file.id, FileState.CLAIMED, detail=table.left_out)
             yield self._noted(job, table)
 
     def _noted(self, job: Job, table: UploadedTable) -> Iterator[Sequence[Row]]:

@@ -120,6 +120,35 @@ async def test_a_place_inside_is_refused_when_it_is_set(make_api: MakeApi, broke
     assert assert_problem(answer, 422, "invalid")["errors"][0]["field"] == "pull.url"
 
 
+@pytest.mark.parametrize(
+    ("change", "field", "said"),
+    [
+        ({"key": "K secret"}, "pull.key", "Found a space, a tab or a line end, expected printable ASCII"),
+        ({"key": "Ksecret\n"}, "pull.key", "Found a space, a tab or a line end"),
+        ({"key": "Ksecret\x07"}, "pull.key", "Found a control character"),
+        ({"key": "Ks\u00e9cret"}, "pull.key", "Found a character that is not ASCII"),
+        ({"since": "2299-12-31"}, "pull.since", "Found 2299-12-31, a day to come; expected 20"),
+    ],
+)
+async def test_what_would_fail_in_every_run_is_refused_when_it_is_set(
+    pull_api: Api, change: dict[str, str], field: str, said: str
+) -> None:
+    """A key that no header takes, a day to come: a fault of the field, the key not repeated, kept nowhere."""
+    project = await pull_api.project()
+    good = {"url": "https://1.1.1.1/x", "key": KEY, "since": str(datetime.now(UTC).date())}
+    made = await pull_api.dataset(project, source="pull", s3=None, pull=good)
+    shown = {name: made[name] for name in ("provider", "type", "organization_id", "target", "project_ids")}
+    body = {**shown, "name": "another", "source": "pull", "pull": {**good, **change}}
+    for answer in (
+        await pull_api.http.post("/v1/datasets", json=body),
+        await pull_api.http.patch(f"/v1/datasets/{made['id']}", json={"pull": body["pull"]}),
+    ):
+        (fault,) = assert_problem(answer, 422, "invalid")["errors"]
+        assert (fault["field"].removeprefix("body."), fault["detail"][: len(said)]) == (field, said)
+        assert "ecret" not in answer.text
+    assert len((await pull_api.http.get("/v1/datasets")).json()["items"]) == 1
+
+
 async def test_only_what_was_taken_in_counts(pull_api: Api) -> None:
     """Windows that were refused, replaced or left unfinished, and files of other channels, are not taken."""
     dataset = (await pull_api.dataset(await pull_api.project()))["id"]

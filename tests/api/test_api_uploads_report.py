@@ -10,7 +10,7 @@ import pytest
 from api_helpers import Api, MakeApi, assert_problem
 from refused import NAME, PAYMENT, PHONE, SEALER, Quarantine, audited, from_file
 from sqlalchemy import update
-from uploads import accepted, left, send, table
+from uploads import WORKBOOK, accepted, left, send, table, workbook
 
 from api.parts import ApiParts
 from api.tables import RunFile, Upload
@@ -40,7 +40,13 @@ class Uploaded:
         self._quarantine = Quarantine(clickhouse, prefix)
 
     def refuse(
-        self, line: int, *reasons: str, raw: str = "", replay_of: int | None = None, **row: Any
+        self,
+        line: int,
+        *reasons: str,
+        raw: str = "",
+        details: str = "",
+        replay_of: int | None = None,
+        **row: Any,
     ) -> int:
         """A refused row and its ledger row; its position."""
         if raw:
@@ -48,7 +54,8 @@ class Uploaded:
             value, headers = b"{}", {"unreadable": b"unreadable_row", "sealed": sealed}
         else:
             value, headers = from_file({**PAYMENT, **row}, self.owner)
-        more = {**self.lineage, "line": line, "reasons": list(reasons), "replay_of": replay_of}
+        more = {**self.lineage, "line": line, "reasons": list(reasons), "replay_of": replay_of,
+                "details": details}  # fmt: skip
         path = self._quarantine.put(value, headers, **more)
         at = int(path.rpartition("/")[2])
         self.judge(path, at, "quarantined", list(reasons), line, replay_of)
@@ -125,6 +132,17 @@ async def test_a_row_that_no_reader_could_take_apart_is_shown_raw(uploaded: Uplo
     )  # fmt: skip
 
 
+async def test_what_the_reader_said_of_a_row_is_told(uploaded: Uploaded) -> None:
+    """Beside its reason, not beside another one; a row of an older version has the reason's own words."""
+    uploaded.refuse(2, "unreadable_row", "unknown_dataset", raw=NAME, details="7 cells, the header has 5")
+    uploaded.refuse(3, "unreadable_row", raw=NAME)
+    assert [(row["line"], row["detail"]) for row in await uploaded.report()] == [
+        ("2", "7 cells, the header has 5"),
+        ("2", "the dataset is not known yet; the row is replayed when it is"),
+        ("3", "the row could not be read"),
+    ]
+
+
 async def test_no_cell_is_a_formula(uploaded: Uploaded) -> None:
     """Cells and columns that a spreadsheet would run begin with an apostrophe."""
 
@@ -189,7 +207,7 @@ async def test_a_file_level_error_is_the_one_line(uploaded: Uploaded) -> None:
 
     await asyncio.to_thread(fail)
     (row,) = await uploaded.report()
-    assert (row["line"], row["reason"], row["detail"]) == ("1", "bad_header", "'=no")
+    assert (row["line"], row["reason"], row["detail"]) == ("", "bad_header", "'=no")
 
 
 async def test_counts_and_report_agree(uploaded: Uploaded) -> None:
@@ -242,3 +260,12 @@ async def test_a_dry_run_keeps_nothing(whole_api: Api) -> None:
     assert left(whole_api) == []
     for path in ("uploads", "datasets", "runs"):
         assert (await whole_api.http.get(f"/v1/{path}")).json()["items"] == []
+
+
+async def test_a_dry_run_warns_of_sheets_that_are_not_read(whole_api: Api) -> None:
+    """Beside the rows of the first one, which are judged."""
+    project, rows = await whole_api.project(), [{**PAYMENT, "PAYMENT_AMOUNT": "1"}]
+    for more, warned in (((), []), (("June",), ["further_sheets"])):
+        data = workbook(rows, *more)
+        told = (await send(whole_api, project, data, name=WORKBOOK, dry_run="true")).json()
+        assert (told["rows"], told["ok"], [one["code"] for one in told["warnings"]]) == (1, 1, warned)

@@ -16,7 +16,7 @@ import structlog
 from api_helpers import Api, MakeApi, assert_problem, record_headers, topic_records
 from sqlalchemy import select, update
 from sqlalchemy.exc import InternalError
-from uploads import NAME, accepted, kept, left, sample
+from uploads import NAME, WORKBOOK, accepted, kept, left, sample, workbook
 
 from api.datasets.rotation import seal_anew
 from api.datasets.runs import SqlRunStore
@@ -35,7 +35,7 @@ from producers.publisher import Publisher
 from producers.rows import RowRecords
 from schemas import fields
 from schemas.personal import Pseudonymizer, Sealer
-from tests.support.workers import wait_until
+from tests.support.workers import payment, wait_until
 
 ROWS = 25
 
@@ -101,6 +101,19 @@ async def desk(make_api: MakeApi, brokered: ApiParts, publisher: Publisher, endp
     api = await make_api(brokered)
     await api.log_in()
     return Desk(api, publisher, endpoints.kafka)
+
+
+async def test_sheets_that_are_not_read_are_told(desk: Desk) -> None:
+    """At once in the answer, then in the upload, its run and its file; the first sheet's rows count."""
+    data = workbook([payment(1), payment(2)], "Jane Doe", "June")
+    made = await accepted(desk.api, await desk.api.project(), data, name=WORKBOOK)
+    told = "only the first visible sheet is read; not read, to be sent as files of their own: 2"
+    assert (made["state"], made["detail"]) == ("waiting", told)
+    await desk.api.announce()
+    assert await desk.step() == 1
+    upload = desk.upload(made["id"])
+    assert (upload.state, upload.rows_read, upload.error) == ("published", 2, None)
+    assert {upload.detail, desk.run(upload).detail, desk.file(upload).detail} == {told}
 
 
 async def test_rows_are_published_with_their_lineage(desk: Desk) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx2 as httpx
+import xlsxwriter
 from api_helpers import Api
 
 from tests.support.workers import payment
 
 NAME = "ELECTRICITY_PAYMENT.csv"
+WORKBOOK = "ELECTRICITY_PAYMENT.xlsx"
 BOUNDARY = "sunledger-test-boundary"
 KIND = f"multipart/form-data; boundary={BOUNDARY}"
 Part = tuple[str, bytes | str, str | None]
@@ -25,6 +27,19 @@ def table(rows: Sequence[Mapping[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def workbook(rows: Sequence[Mapping[str, Any]], *more: str) -> bytes:
+    """Rows as the first sheet of a workbook that has further ones with these names."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True})
+    sheet = book.add_worksheet("Payments")
+    for at, cells in enumerate([list(rows[0]), *(list(row.values()) for row in rows)]):
+        sheet.write_row(at, 0, cells)
+    for name in more:
+        book.add_worksheet(name)
+    book.close()
+    return data.getvalue()
 
 
 def sample(count: int, **changes: Any) -> bytes:

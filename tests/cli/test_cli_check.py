@@ -2,10 +2,15 @@
 
 import csv
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import xlsxwriter
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -178,11 +183,123 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, options: list[str], said
     assert (answer.exit_code, said in answer.stderr) == (2, True), answer.stderr
 
 
+@contextmanager
+def server(*answers: tuple[int, bytes]) -> Iterator[str]:
+    """The address of a server that gives these answers, one after the other."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, body = left.pop(0)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    made = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{made.server_port}"
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+
+def problem(status: int, title: str, detail: str, **errors: str) -> tuple[int, bytes]:
+    """An answer of the API that is an error."""
+    faults = [{"field": field, "code": "c", "detail": text} for field, text in errors.items()]
+    told = {"type": "urn:x", "title": title, "status": status, "detail": detail, "errors": faults}
+    return status, json.dumps(told).encode()
+
+
+LOGGED_IN = (200, b'{"access_token": "t"}')
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (
+            [problem(401, "Unauthorized", "E-mail or password is wrong.")],
+            "the API refuses: Unauthorized: E-mail or password is wrong. (401)",
+        ),
+        (
+            [LOGGED_IN, problem(409, "Conflict", "The dataset is\npaused.")],
+            "the API refuses: Conflict: The dataset is paused. (409)",
+        ),
+        (
+            [
+                LOGGED_IN,
+                problem(422, "Unprocessable Entity", "Some fields are wrong.", project_ids="Unknown."),
+            ],
+            "the API refuses: Unprocessable Entity: Some fields are wrong.; project_ids: Unknown. (422)",
+        ),
+        ([(502, b"<html>\nBad gateway</html>")], "the API refuses: Bad Gateway (502)"),
+        ([LOGGED_IN, (404, b'["no problem"]')], "the API refuses: Not Found (404)"),
+        ([(200, b"<html>")], "the API does not answer (JSONDecodeError)"),
+    ],
+)
+def test_a_server_that_refuses_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[tuple[int, bytes]], said: str
+) -> None:
+    """Code 3; title and detail of the problem and what it says of each field, never the answer as it came."""
+    monkeypatch.setenv("SUNLEDGER_ADMIN_EMAIL", "admin@sunledger.test")
+    monkeypatch.setenv("SUNLEDGER_ADMIN_PASSWORD", "secret")
+    with server(*answers) as url:
+        answer = run(write(tmp_path, payment(1)), "--server", url, "--dataset", "D", "--json")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (3, "", f"{said}\n")
+
+
+def test_a_file_that_is_not_there_needs_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the file's matter: code 2, and the report says so."""
+    monkeypatch.setenv("SUNLEDGER_ADMIN_EMAIL", "admin@sunledger.test")
+    monkeypatch.setenv("SUNLEDGER_ADMIN_PASSWORD", "secret")
+    with server(LOGGED_IN) as url:
+        answer = run(tmp_path / NAME, "--server", url, "--dataset", "D", "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)["file_error"]["code"]) == (2, "cannot_open")
+
+
 def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment names the admin; without an answer the code is 2 and nothing is printed as a report."""
+    """The environment names the admin; without an answer the code is 3 and nothing is printed as a report."""
     path = write(tmp_path, payment(1))
     monkeypatch.setenv("SUNLEDGER_ADMIN_EMAIL", "admin@sunledger.test")
     monkeypatch.setenv("SUNLEDGER_ADMIN_PASSWORD", "secret")
     answer = run(path, "--server", "http://127.0.0.1:9", "--dataset", "D", "--json")
-    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert (answer.exit_code, answer.stdout) == (3, "")
     assert "does not answer" in answer.stderr
+
+
+def test_titles_may_stand_above_the_header_of_a_sheet(tmp_path: Path) -> None:
+    """Of a sheet that was exported, as the intake reads it, and of no other file; the copy has none."""
+    path = write(tmp_path, payment(1), payment(2, PAYMENT_CURRENCY=" NGN "))
+    path.write_bytes(b"Payments of May,,\n,,\n" + path.read_bytes())
+    copy = tmp_path / "copy.csv"
+    answer = run(path, "--profile", "sheet", "--json", "--corrected", copy)
+    found = json.loads(answer.stdout)
+    assert (answer.exit_code, found["rows"], found["ok"], found["corrected"]["ok"]) == (0, 2, 2, 2)
+    assert copy.read_text().startswith("ID,")
+    other = run(path, "--json")
+    error = json.loads(other.stdout)["file_error"]
+    assert (other.exit_code, error["code"], error["detail"][:8]) == (2, "bad_header", "line 1: ")
+
+
+def test_sheets_that_are_not_read_and_rows_that_are_too_long_are_told(tmp_path: Path) -> None:
+    """A workbook's further sheets as a warning; a row that no record holds as the fault it would have."""
+    wide = payment(2) | {f"Extra {at}": "x" * 4096 for at in range(216)}
+    path = tmp_path / "ELECTRICITY_PAYMENT.xlsx"
+    book = xlsxwriter.Workbook(path)
+    first, _ = book.add_worksheet("May"), book.add_worksheet("June")
+    for at, cells in enumerate([list(wide), list(payment(1).values()), list(wide.values())]):
+        first.write_row(at, 0, cells)
+    book.close()
+    answer = run(path, "--profile", "upload", "--json")
+    found = json.loads(answer.stdout)
+    assert (answer.exit_code, found["rows"], found["ok"]) == (1, 2, 1)
+    assert [(one["line"], one["code"]) for one in found["errors"]] == [(3, "too_large")]
+    assert "further_sheets" in [one["code"] for one in found["warnings"]]
+    assert "Warning: only the first visible sheet is read" in run(path, "--profile", "upload").stdout

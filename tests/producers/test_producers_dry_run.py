@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from producers.dry_rows import LineError, Terms
-from producers.dry_run import DryRun, Remark, Report
+from producers.dry_run import DryRun, Report
 from producers.rows import Origin, RowRecords
-from producers.table_rows import Row, TableRow
+from producers.table_rows import PlainRows, Remark, Row, TableRow
 from producers.tabular import Table
+from schemas.fields import MAX_CELL
 from schemas.outcomes import Outcome
 from schemas.payments import PaymentContext
 from schemas.personal import Pseudonymizer, Sealer
@@ -137,6 +138,43 @@ def test_the_dry_run_says_what_the_pipeline_stores(clickhouse: ClickHouse) -> No
 
     holds()
     assert set(met) == {outcome.value for outcome in Outcome}
+
+
+def test_a_row_too_long_for_a_record_is_refused_as_the_pipeline_does(clickhouse: ClickHouse) -> None:
+    """Whatever reader it came from, at any length: in cells, in what is sealed, in the key."""
+    good = dict(zip(NAMES[:-1], GOOD, strict=False))
+    wide = {f"Extra {at}": "x" * MAX_CELL for at in range(216)}
+    narrow = dict(list(wide.items())[:210])
+    table: list[Row] = [
+        TableRow(line, {**good, "ID": f"U{line}", **more})
+        for line, more in enumerate(
+            [
+                {}, {"custom": narrow}, {"custom": wide}, {"custom": {"a": "x" * 999_000}},
+                {"custom": {"a": "x" * 885_000}}, {"NOTES": "x" * 700_000}, {"ID": "x" * 450_000},
+            ],
+            2,
+        )
+    ]  # fmt: skip
+    plain = PlainRows(NAMES[:2], [20, 21], [["P20", "x" * 400_000], ["P21", "x" * 890_000]])
+    sealed = PlainRows(("ID", "NOTES"), [30, 31], [["P30", "n"], ["P31", "n" * 700_000]])
+    pipeline, namespace = Pipeline(clickhouse), f"n{next(numbers)}"
+    with DryRun("f.csv", Terms(PaymentContext("s3"), ORG, namespace), Pseudonymizer(SECRET)) as run:
+        for batch in (table, plain, sealed):
+            run.feed(batch)
+        told = {fault.line: fault.code.value for fault in reversed(run.report.errors)}
+    assert {line for line, code in told.items() if code == "too_large"} == {4, 5, 6, 7, 8, 21, 31}
+    assert all(fault.detail for fault in run.report.errors)
+    for batch in (table, plain, sealed):
+        pipeline.judged(batch, namespace, 12)
+    stored = clickhouse.rows(
+        "SELECT line, outcome, reasons FROM ledger WHERE dataset_id = {dataset:String}",
+        dataset=f"ds_{namespace}",
+    )
+    assert {line for line, outcome, _ in stored if outcome == "accepted"} == {2, 3}
+    refused = {
+        line: str(reasons).strip("[]'").partition(":")[0] for line, outcome, reasons in stored if reasons
+    }
+    assert refused == told
 
 
 def test_each_fault_of_a_row_is_told_with_its_line() -> None:

@@ -3,9 +3,14 @@
 import csv
 import io
 
+import pytest
+
 from producers.errors import FileRefused
 from producers.header import check_header
 from producers.refusals import report_of
+from producers.sheet_rows import open_sheet
+from producers.tabular import Table
+from producers.text_lines import MAX_LINE_CHARS
 from schemas.fields import PROFILES
 from schemas.outcomes import Code
 
@@ -30,7 +35,7 @@ def test_every_fault_of_a_header_has_a_line() -> None:
     names = ["id", "", "STATUS", "STATUS", *(name for name in required if name not in {"ID", "METER_ID"})]
     refusal = refused(names)
     found = lines(refusal)
-    assert {(line["line"], line["code"]) for line in found} == {("1", "bad_header")}
+    assert {(line["line"], line["code"]) for line in found} == {("", "bad_header")}
     assert {line["field"] for line in found} == {"ID", "", "STATUS", "METER_ID"}
     assert "; ".join(line["detail"] for line in found) == refusal.detail
     assert len(found) == 4
@@ -44,6 +49,20 @@ def test_a_name_with_a_semicolon_makes_no_line_of_its_own() -> None:
     assert "'CUSTOMER; ID'" in line["detail"]
     formula = FileRefused(Code.WRONG_NAME, "=cmd()")
     assert lines(formula)[0]["detail"] == "'=cmd()"
+
+
+def test_the_line_is_that_of_the_header() -> None:
+    """Empty lines above it count, in a file and in a sheet with titles; also of one that cannot be read."""
+    found = []
+    for data in (b"\n\r\n \nid,STATUS\n", b'\n\n\n"id,STATUS\n', b"\n\n\n" + b"x" * (MAX_LINE_CHARS + 2)):
+        with pytest.raises(FileRefused) as refused:
+            Table(io.BytesIO(data), "s3")
+        found.append(refused.value)
+    with pytest.raises(FileRefused) as refused:
+        open_sheet(*[lambda: iter([(2, [["Payments"], [], ["id", "STATUS"]])])] * 2, "sheet")
+    for refusal in (*found, refused.value):
+        assert {line["line"] for line in lines(refusal)} == {"4"}
+        assert refusal.detail.startswith("line 4: ")
 
 
 def test_a_fault_of_the_file_has_no_line() -> None:

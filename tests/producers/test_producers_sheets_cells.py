@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from sheet_world import SHEET_HEADER, payment_row
 
 from producers.errors import FileRefused
+from producers.header import HEADER_WITHIN
 from producers.sheet_cells import cell_text, moment_text, number_text
 from producers.sheet_ranges import Area
-from producers.sheet_rows import HEADER_WITHIN, open_sheet
+from producers.sheet_rows import open_sheet
 from producers.sheets import Cells, Window
 from producers.table_rows import TableRow, UnreadableRow
 from schemas.fields import BY_NAME, PROFILES, Kind
@@ -231,11 +232,11 @@ def test_decimal_commas_are_decided_as_in_a_file() -> None:
         ([], Code.EMPTY_FILE, "the range is empty: expected a row with column names"),
         ([[], ["", " "], []], Code.EMPTY_FILE, "the range is empty: expected a row with column names"),
         ([["Jane Doe", 5]], Code.BAD_HEADER, "none of the first 1 rows that are not empty has a column name"),
-        ([["A title"], HEADER[1:], []], Code.BAD_HEADER, "row 2: column 'ID' is missing"),
-        ([[" ID", *HEADER[1:]]], Code.BAD_HEADER, "row 1: column 1: found ' ID', expected 'ID'"),
-        ([["id", *HEADER[1:]]], Code.BAD_HEADER, "row 1: column 1: found 'id', expected 'ID'"),
-        ([[*HEADER, "ID"]], Code.BAD_HEADER, "row 1: columns 1 and 11 have the same name 'ID'"),
-        ([["", *HEADER]], Code.BAD_HEADER, "row 1: column 1 has no name"),
+        ([["A title"], HEADER[1:], []], Code.BAD_HEADER, "line 2: column 'ID' is missing"),
+        ([[" ID", *HEADER[1:]]], Code.BAD_HEADER, "line 1: column 1: found ' ID', expected 'ID'"),
+        ([["id", *HEADER[1:]]], Code.BAD_HEADER, "line 1: column 1: found 'id', expected 'ID'"),
+        ([[*HEADER, "ID"]], Code.BAD_HEADER, "line 1: columns 1 and 11 have the same name 'ID'"),
+        ([["", *HEADER]], Code.BAD_HEADER, "line 1: column 1 has no name"),
         ([*[["title"]] * HEADER_WITHIN, HEADER], Code.BAD_HEADER, "none of the first 20 rows"),
     ],
 )

@@ -299,7 +299,8 @@ def test_a_title_above_the_header_is_told() -> None:
     """A first line that names no field is said to be no header, before what it lacks."""
     for first in ("Payments of May", "sep=;"):
         refused = refusal(first.encode() + b"\n" + file(GOOD))
-        assert refused.detail.startswith("the first line must be the header; none of its 1 cells")
+        said = "line 1: the first line that is not empty must be the header; none of its 1 cells"
+        assert refused.detail.startswith(said)
 
 
 def test_too_many_columns() -> None:
@@ -345,3 +346,32 @@ def test_both_ways_to_open_a_file_read_the_same(encoding: str, end: str) -> None
     data = file(GOOD, GOOD).decode().replace("\n", end).encode(encoding)
     assert list(open_table(lambda: Trickle(data), "s3")[0]) == read(data)
     assert len(read(data)) == 2
+
+
+def test_titles_stand_above_the_header_of_an_exported_sheet() -> None:
+    """As in the sheet itself: CSV with empty rows between, quotes or none; lines stay those of the file."""
+    titles = ['"Payments of\nSite Name"', ",,,", "", "by: Jane, ID"]
+    data = "\n".join([*titles, ",".join(HEADER), GOOD, "", GOOD]).encode()
+    table, close = open_table(lambda: io.BytesIO(data), "sheet")
+    assert [(row.line, row.cells) for row in table if isinstance(row, TableRow)] == [
+        (7, GOOD_CELLS), (9, GOOD_CELLS)
+    ]  # fmt: skip
+    close()
+    with pytest.raises(FileRefused, match=r"^line 1: the first line that is not empty must be the header"):
+        open_table(lambda: io.BytesIO(data), "upload")
+    below = b"title\n" * 20 + file(GOOD)
+    with pytest.raises(FileRefused, match="none of the first 20 rows"):
+        open_table(lambda: io.BytesIO(below), "sheet")
+
+
+def test_a_file_of_empty_lines_costs_no_memory_where_titles_may_stand() -> None:
+    """The header is looked for at the beginning: what is behind is not held."""
+    data = b"\n" * 500_000 + b"title\n" + b"\n" * 500_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileRefused, match="none of the first 1 rows"):
+            open_table(lambda: io.BytesIO(data), "sheet")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40_000_000

@@ -12,6 +12,7 @@ import xlsxwriter
 from producers import xlsx_records, xlsx_shape
 from producers.errors import FileRefused
 from producers.tabular import TableRow, UnreadableRow, open_table
+from producers.templates import payments_template
 from schemas.fields import PROFILES
 from schemas.outcomes import Code
 
@@ -150,3 +151,37 @@ def test_files_that_are_no_workbooks_are_refused(monkeypatch: pytest.MonkeyPatch
     assert refusal(workbook(HEADER, row())).code is Code.TOO_LARGE
     monkeypatch.setattr(xlsx_records, "MAX_PACKED_BYTES", 100)
     assert refusal(other.getvalue()).code is Code.TOO_LARGE
+
+
+def test_titles_stand_above_the_header_of_an_exported_sheet() -> None:
+    """Of a workbook too; of an upload the first row that is not empty must be the header."""
+    data = workbook(["Payments of", 2026], [], HEADER, row(), [], row(ID="b"), first_row=1)
+    table, close = open_table(lambda: io.BytesIO(data), "sheet")
+    assert [found.line for found in table] == [5, 7]
+    close()
+    assert refusal(data).detail.startswith("line 2: the first line that is not empty must be the header")
+
+
+def test_further_visible_sheets_are_told_and_not_named() -> None:
+    """How many tables are left out; hidden sheets, charts and the notes of our template are none."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True})
+    for name in ("May", "Jane Doe", "June", "Hidden", "Notes"):
+        sheet = book.add_worksheet(name)
+        sheet.write_row(0, 0, HEADER)
+    book.worksheets()[3].hide()
+    book.add_chartsheet().set_chart(_chart(book))
+    book.close()
+    table, close = open_table(lambda: io.BytesIO(data.getvalue()), "s3")
+    close()
+    (warning,) = table.warnings
+    assert (warning.code, "2" in warning.detail, "Jane" in warning.detail) == ("further_sheets", True, False)
+    one, close = open_table(lambda: io.BytesIO(payments_template("s3", "xlsx")), "s3")
+    close()
+    assert list(one.warnings) == []
+
+
+def _chart(book: Any) -> Any:
+    chart = book.add_chart({"type": "line"})
+    chart.add_series({"values": "=May!$A$1:$A$2"})
+    return chart
