@@ -1,4 +1,4 @@
-"""One installation for all tests of whole paths; it ends with them, because an idle one costs a fifth of a core."""
+"""One installation for all tests of whole paths. It ends with them: an idle one costs a fifth of a core."""
 
 from collections.abc import Iterator
 
