@@ -60,12 +60,6 @@ def test_a_log_shorter_than_the_commit_ends_the_worker(
     assert "OffsetsWentBack" in "\n".join(worker.child.tail(50))
 
 
-def test_an_idle_worker_can_be_followed(start_worker: StartWorker) -> None:
-    """A worker that saw no row ends well and leaves nothing behind that the next one would wait for."""
-    assert start_worker().stop() == 0
-    start_worker()
-
-
 @pytest.mark.parametrize("fault", ["agent", "settle", "restore", "hole"])
 def test_anything_unexpected_ends_the_worker(
     start_worker: StartWorker,
