@@ -17,7 +17,9 @@ from api.db import now_ms
 from api.deps import Running
 from api.ids import TOKEN, new_id
 from api.jwts import USERS
+from api.redis_client import RedisAway
 from api.tables import OutboxRow
+from api.tokens.state import LOADED
 from schemas.identity import read_key
 
 _numbers = count(1)
@@ -66,7 +68,8 @@ class Api:
     async def log_in(self) -> str:
         """Carry a token of the first admin from now on, signed as a login does it.
 
-        A password's hash for each test would be a fifth of a second; logins have tests of their own.
+        A password's hash for each test would be a fifth of a second; logins have tests of their own. Returns
+        when devices and systems can be told by their tokens too, unless Redis is away.
         """
         with self.running.db.read() as session:
             admin = by_email(session, EMAIL)
@@ -74,7 +77,14 @@ class Api:
         now = now_ms()
         token = self.running.signer.sign(USERS, admin.id, new_id(TOKEN), now, now + timedelta(hours=1))
         self.http.headers["Authorization"] = f"Bearer {token}"
+        await until(self._tokens_are_loaded, 30)
         return token
+
+    async def _tokens_are_loaded(self) -> bool:
+        try:
+            return bool(await self.running.gate.ask(lambda redis: redis.exists(LOADED)))
+        except RedisAway:
+            return True
 
     async def make(self, path: str, **body: Any) -> dict[str, Any]:
         """Create an object."""
