@@ -20,6 +20,7 @@ Named = Sequence[tuple[str, Sequence[str]]]
 # Control characters are escaped in JSON, so these can only be ours.
 _END: Final = "\n"
 _OPEN: Final = "\x01"
+"""Opens an object of which the first entry, in every row another one, has a comma before it."""
 _FIRST_PRINTABLE: Final = 0x20
 
 
@@ -35,18 +36,19 @@ def json_rows(fields: Named, ends: Sequence[str], custom: Named, custom_ends: Se
     if not _is_plain([column for _, column in (*fields, *custom)]):
         fields, custom = _escaped(fields), _escaped(custom)
     writer = _Writer(_END)
-    writer.add(fields)
+    writer.open(fields)
     writer.column(ends)
-    if custom or any(custom_ends):
-        writer.literal(f",{_quoted(CUSTOM)}:{_OPEN}")
-        writer.add(custom)
+    has_custom = any(any(texts) for _, texts in custom) or any(custom_ends)
+    if has_custom:
+        writer.literal(f",{_quoted(CUSTOM)}:")
+        writer.open(custom)
         writer.column(custom_ends)
         writer.literal("}")
     writer.literal("}")
     text = writer.text(len(ends))
-    if custom or any(custom_ends):
+    if _OPEN in text:
         text = text.replace(f",{_quoted(CUSTOM)}:{_OPEN}}}", "").replace(f"{_OPEN},", "{")
-    return text.replace(f"{_END},", f"{_END}{{").encode().split(_END.encode())[1:]
+    return text.encode().split(_END.encode())[1:]
 
 
 def entry(name: str, text: str) -> str:
@@ -68,15 +70,21 @@ class _Writer:
         self._columns.append(texts)
         self._literals.append("")
 
-    def add(self, named: Named) -> None:
-        """Entries of columns; one that is empty in some rows brings its name along in the others."""
+    def open(self, named: Named) -> None:
+        """Begin an object with entries of columns, those first that have a text in every row.
+
+        A column that is empty in some rows brings its name along in the others.
+        """
+        full = [(name, texts) for name, texts in named if all(texts)]
+        opening = "{" if full else _OPEN
+        for name, texts in full:
+            self.literal(f'{opening}{_quoted(name)}:"')
+            self.column(texts)
+            opening = '",'
+        self.literal('"' if full else opening)
         for name, texts in named:
-            label = f',{_quoted(name)}:"'
-            if all(texts):
-                self.literal(label)
-                self.column(texts)
-                self.literal('"')
-            elif any(texts):
+            if any(texts) and not all(texts):
+                label = f',{_quoted(name)}:"'
                 self.column([text and f'{label}{text}"' for text in texts])
 
     def text(self, rows: int) -> str:
