@@ -67,11 +67,11 @@ class Bulk:
         try:
             for topic, key, value, headers, partition in records:
                 try:
-                    produce(topic, value, key, partition, headers=headers)
+                    produce(topic, value, key, partition, None, None, 0, headers)
                 except BufferError:
                     self._topic = topic
                     self._wait_for_room(
-                        partial(produce, topic, value, key, partition, headers=headers), deadline_s
+                        partial(produce, topic, value, key, partition, None, None, 0, headers), deadline_s
                     )
                 except KafkaException as error:
                     raise self._refused(topic, error.args[0]) from None

@@ -13,7 +13,7 @@ from typing import Final
 from producers.errors import FileRefused
 from producers.header import FOLDED_NAMES, fold
 from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
-from producers.text_lines import MAX_LINE_CHARS, BinarySource, text_lines
+from producers.text_lines import MAX_LINE_CHARS, BinarySource, is_plain, is_text, text_lines
 from schemas.outcomes import Code
 
 DELIMITERS: Final = (",", ";", "\t", "|")
@@ -89,21 +89,21 @@ class CsvRecords:
     def _parsed(self, lines: list[str], width: int) -> tuple[Block, int]:
         """The records that begin the lines and have nothing wrong, and how many lines they are."""
         first = self._taken - len(lines) + 1
-        records, ends = self._records_of(lines)
-        good, plain = len(records), len(records) == len(lines)
-        if not (plain and _is_text(lines) and max(map(len, lines)) <= MAX_LINE_CHARS):
+        text = "".join(lines)
+        records, ends = self._records_of(lines, text)
+        good, single = len(records), len(records) == len(lines)
+        if not (single and is_text(text) and max(map(len, lines)) <= MAX_LINE_CHARS):
             good = next((at for at in range(good) if not self._is_good(lines, ends, at)), good)
         if {*map(len, records)} != {width}:
             good = next((at for at in range(good) if not _is_row(records[at], width)), good)
         if good == len(lines):
-            return Block(range(first, first + good), records), good
+            return Block(range(first, first + good), records, is_plain(text, self.delimiter)), good
         starts = [first + end for end in (0, *ends)][:good]
         used = ends[good - 1] if good else 0
         return Block(starts, records[:good]), used
 
-    def _records_of(self, lines: list[str]) -> tuple[list[list[str]], Sequence[int]]:
+    def _records_of(self, lines: list[str], text: str) -> tuple[list[list[str]], Sequence[int]]:
         """Records that begin the lines, and how many lines they are together with those before each."""
-        text = "".join(lines)
         if '"' not in text and (found := _unquoted(text, self.delimiter)) is not None:
             return found, range(1, len(lines) + 1)
         try:
@@ -126,7 +126,9 @@ class CsvRecords:
     def _is_good(lines: list[str], ends: Sequence[int], at: int) -> bool:
         """Whether a record is text and within the limits."""
         own = lines[ends[at - 1] if at else 0 : ends[at]]
-        return len(own) <= MAX_RECORD_LINES and sum(map(len, own)) <= MAX_RECORD_CHARS and _is_text(own)
+        return (
+            len(own) <= MAX_RECORD_LINES and sum(map(len, own)) <= MAX_RECORD_CHARS and is_text("".join(own))
+        )
 
     def _one(self, width: int) -> Block | UnreadableRow | None:
         """The next record, read line by line; None at the end."""
@@ -143,7 +145,7 @@ class CsvRecords:
         if not _is_row(cells, width):
             detail = f"{len(cells)} cells, the header has {width}"
             return self._give_up(Code.UNREADABLE_ROW, detail, width)
-        if not _is_text(self._record):
+        if not is_text("".join(self._record)):
             return self._give_up(
                 Code.UNREADABLE_ROW, "bytes that are no text in the file's encoding", width, whole=True
             )
@@ -207,7 +209,7 @@ class CsvRecords:
             cells = next(self._reader)
         except (csv.Error, _RecordTooLong, StopIteration):
             raise FileRefused(Code.BAD_HEADER, "the header cannot be read: its quotes do not match") from None
-        if not _is_text(self._record):
+        if not is_text("".join(self._record)):
             raise FileRefused(Code.BAD_ENCODING, "the header is not text in UTF-8")
         return cells
 
@@ -227,18 +229,6 @@ def _is_row(cells: Sequence[str], width: int) -> bool:
     An empty line, or one of delimiters and spaces, is as good as a row: it has no cells.
     """
     return not any(map(str.strip, cells[width:] if len(cells) >= width else cells))
-
-
-def _is_text(lines: Sequence[str]) -> bool:
-    """Whether all bytes of some lines were text."""
-    text = "".join(lines)
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _sniff(header: str) -> str:

@@ -9,9 +9,9 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final
 
-import numpy as np
 import orjson
 
+from schemas.cells import control_characters
 from schemas.fields import CUSTOM
 
 Named = Sequence[tuple[str, Sequence[str]]]
@@ -21,10 +21,11 @@ Named = Sequence[tuple[str, Sequence[str]]]
 _END: Final = "\n"
 _OPEN: Final = "\x01"
 """Opens an object of which the first entry, in every row another one, has a comma before it."""
-_FIRST_PRINTABLE: Final = 0x20
 
 
-def json_rows(fields: Named, ends: Sequence[str], custom: Named, custom_ends: Sequence[str]) -> list[bytes]:
+def json_rows(
+    fields: Named, ends: Sequence[str], custom: Named, custom_ends: Sequence[str], *, plain: bool = False
+) -> list[bytes]:
     """The JSON object of each row, which has at least one entry.
 
     Args:
@@ -32,8 +33,9 @@ def json_rows(fields: Named, ends: Sequence[str], custom: Named, custom_ends: Se
         ends: further entries of each row, as JSON, each with a comma before it.
         custom: what stands in the object `custom` inside; a row that has nothing there has no such object.
         custom_ends: further entries of that one.
+        plain: no text has to be escaped.
     """
-    if not _is_plain([column for _, column in (*fields, *custom)]):
+    if not plain and not _is_plain([column for _, column in (*fields, *custom)]):
         fields, custom = _escaped(fields), _escaped(custom)
     writer = _Writer(_END)
     writer.open(fields)
@@ -100,9 +102,7 @@ class _Writer:
 def _is_plain(columns: Iterable[Sequence[str]]) -> bool:
     """Whether no text has to be escaped in JSON."""
     text = "".join(chain.from_iterable(columns))
-    if '"' in text or "\\" in text:
-        return False
-    return not text or int(np.frombuffer(text.encode(), np.uint8).min()) >= _FIRST_PRINTABLE
+    return '"' not in text and "\\" not in text and not control_characters(text)
 
 
 def _escaped(named: Named) -> Named:

@@ -6,7 +6,6 @@ from typing import Final
 
 from producers.header import Header
 from producers.json_rows import entry
-from schemas import headers
 from schemas.fields import PERSONAL
 from schemas.personal import Pseudonymizer, Sealer
 from schemas.unknown_columns import may_look_personal, sounds_personal
@@ -18,13 +17,12 @@ MOST_TEXTS: Final = 10_000
 LONGEST_REMEMBERED: Final = 256
 """Characters of the texts of one person: notes that differ in every row are not worth the memory."""
 
-Headers = Sequence[tuple[str, bytes]]
 # Plain tuples of texts: the garbage collector leaves them alone, however many there are.
-Person = tuple[str, str, Headers]
+Person = tuple[str, str, bytes]
 """What stands in a row for its personal columns.
 
 Entries of the row's JSON object, each with a comma before it; the same of the object `custom` in it; the
-header that seals the originals, if there are any.
+sealed originals, empty if there are none.
 """
 _Text = tuple[str, str]
 """What stands for one text: its entry, and that of the original if it was replaced."""
@@ -60,7 +58,7 @@ class Persons:
         if self._watched:
             self._watch(columns)
         if not self._places:
-            return [("", "", ())] * len(columns[0]), []
+            return [("", "", b"")] * len(columns[0]), []
         keys = list(zip(*[columns[at] for at in self._places], strict=True))
         known = map(self._known.get, keys)
         return [person or self._person(key) for person, key in zip(known, keys, strict=True)], self._places
@@ -87,16 +85,16 @@ class Persons:
                     fields += own
                 else:
                     custom += own
-        person = fields, custom, self._sealed(originals) if originals else ()
+        person = fields, custom, self._sealed(originals) if originals else b""
         if sum(map(len, key)) <= LONGEST_REMEMBERED:
             if len(self._known) >= MOST_PERSONS:
                 self._known.popitem(last=False)
             self._known[key] = person
         return person
 
-    def _sealed(self, originals: str) -> Headers:
+    def _sealed(self, originals: str) -> bytes:
         data = f"{{{originals[1:]}}}".encode()
-        return ((headers.SEALED, self._sealer.seal(self._organization_id, data).encode()),)
+        return self._sealer.seal(self._organization_id, data).encode()
 
     def _text(self, at: int, text: str) -> _Text:
         """What stands for a text in one of the columns."""

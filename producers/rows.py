@@ -6,6 +6,7 @@ Rows of files, and refused rows that somebody corrected: both go through the sam
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import repeat
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from producers.errors import RecordTooLarge
 from producers.group import Record
 from producers.header import Header
 from producers.json_rows import json_rows
-from producers.persons import Headers, Persons
+from producers.persons import Persons
 from producers.places import key_of, nameless_key, places
 from producers.table_rows import ColumnRows, Row, TableRow, UnreadableRow
 from schemas import headers
@@ -29,9 +30,10 @@ _OVERHEAD_BYTES: Final = 16 * 1024
 """What headers and the record's own framing may take of the largest record."""
 
 
+Headers = Sequence[tuple[str, bytes]]
 _FILES_REMEMBERED: Final = 4
 _FITS_BYTES: Final = 100_000
-"""A value up to this fits a record, whatever is sealed beside it: of one row it is not longer."""
+"""A value and a seal up to this fit a record."""
 _TOO_LONG: Final = "the row is longer than a record may be"
 
 
@@ -118,17 +120,21 @@ class RowRecords:
             fields,
             [(names[at], columns[at]) for at in plain if not known[at]],
             customs,
+            plain=rows.plain,
         )
         keys, homes = places(origin.owner, origin.source_ref, rows.lines, rows.column("ID"), partitions)
-        shared, name = origin.headers(), headers.LINE
+        shared, name, sealed = origin.headers(), headers.LINE, headers.SEALED
         extras = [
-            [*shared, (name, b"%d" % line), *seal] for line, seal in zip(rows.lines, seals, strict=True)
+            [*shared, (name, b"%d" % line), (sealed, seal)] if seal else [*shared, (name, b"%d" % line)]
+            for line, seal in zip(rows.lines, seals, strict=True)
         ]
-        records = map(Record, repeat(self.topic), keys, values, extras, homes)
-        if max(map(len, values)) <= _FITS_BYTES:
+        parts = zip(repeat(self.topic), keys, values, extras, homes, strict=False)
+        # Calling `Record` would be a step of Python for each row; this is none.
+        records: Iterator[Record] = map(partial(tuple.__new__, Record), parts)
+        if max(map(len, values)) <= _FITS_BYTES and max(map(len, seals)) <= _FITS_BYTES:
             return records
         return [
-            record if _fitting(record.value, seal) else self._too_long(origin, line, partitions)
+            record if _fitting(record.value, [(sealed, seal)]) else self._too_long(origin, line, partitions)
             for record, seal, line in zip(records, seals, rows.lines, strict=True)
         ]
 

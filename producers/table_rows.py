@@ -41,10 +41,17 @@ Row = TableRow | UnreadableRow
 
 
 class Block(NamedTuple):
-    """Records with as many cells as the header, or more that are empty; `lines` are where they begin."""
+    """Records with as many cells as the header, or more that are empty.
+
+    Attributes:
+        lines: where they begin.
+        cells: texts of each.
+        plain: known to have no text that has to be escaped in JSON.
+    """
 
     lines: Sequence[int]
     cells: Sequence[Sequence[str]]
+    plain: bool = False
 
 
 class ColumnRows(Sequence[Row]):
@@ -56,10 +63,14 @@ class ColumnRows(Sequence[Row]):
         header: which column is which field.
         lines: where the rows begin.
         columns: texts by column, as many columns as the header has. Every row has some text.
+        plain: see `Block`.
     """
 
-    def __init__(self, header: Header, lines: Sequence[int], columns: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self, header: Header, lines: Sequence[int], columns: Sequence[Sequence[str]], plain: bool = False
+    ) -> None:
         self.header = header
+        self.plain = plain
         self.lines = lines
         self.columns = columns
 
@@ -79,7 +90,9 @@ class ColumnRows(Sequence[Row]):
     def __getitem__(self, at: slice) -> "ColumnRows": ...
     def __getitem__(self, at: int | slice) -> "Row | ColumnRows":
         if isinstance(at, slice):
-            return ColumnRows(self.header, self.lines[at], [column[at] for column in self.columns])
+            return ColumnRows(
+                self.header, self.lines[at], [column[at] for column in self.columns], self.plain
+            )
         found: dict[str, Any] = {}
         custom: dict[str, str] = {}
         for name, known, column in zip(self.header.names, self.header.known, self.columns, strict=True):

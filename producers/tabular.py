@@ -76,14 +76,14 @@ class Table:
 
     def _rows(self, block: Block) -> ColumnRows:
         """Rows as they stand in the file; those that are empty are none."""
-        lines, records = block
+        lines, records, plain = block
         width = len(self.header.names)
         columns = list(zip(*records, strict=False))[:width]
         if not any(all(map(str.strip, column)) for column in columns):
             full = [at for at, cells in enumerate(records) if any(map(str.strip, cells))]
             lines, records = [lines[at] for at in full], [records[at] for at in full]
             columns = list(zip(*records, strict=False))[:width] or [()] * width
-        return ColumnRows(self.header, lines, columns)
+        return ColumnRows(self.header, lines, columns, plain)
 
     def _has_comma(self, block: Block) -> bool:
         """Whether an amount in some rows has a comma."""
