@@ -12,7 +12,7 @@ from schemas.unknown_columns import may_look_personal, sounds_personal
 
 MOST_PERSONS: Final = 50_000
 """How many are remembered, the latest ones; some 60 MB."""
-MOST_TEXTS: Final = 10_000
+MOST_TEXTS: Final = 20_000
 """How many texts of each column are remembered by themselves: an agent stands in the rows of many persons."""
 LONGEST_REMEMBERED: Final = 256
 """Characters of the texts of one person: notes that differ in every row are not worth the memory."""
