@@ -12,10 +12,13 @@ from schemas.unknown_columns import may_look_personal, sounds_personal
 
 MOST_PERSONS: Final = 50_000
 """How many are remembered, the latest ones; some 60 MB."""
-MOST_TEXTS: Final = 20_000
-"""How many texts of each column are remembered by themselves: an agent stands in the rows of many persons."""
+MOST_TEXTS: Final = 40_000
+"""How many texts of each column in `_REPEATED` are remembered by themselves; up to some 20 MB a column."""
 LONGEST_REMEMBERED: Final = 256
-"""Characters of the texts of one person: notes that differ in every row are not worth the memory."""
+"""Characters of the texts of one person: longer ones are not worth the memory."""
+_LONGEST_TEXT: Final = 64
+_REPEATED: Final = frozenset({"CUSTOMER_NAME", "CUSTOMER_PHONE", "AGENT_ID"})
+"""Fields whose texts come again with other ones beside them, where notes differ in every row."""
 
 # Plain tuples of texts: the garbage collector leaves them alone, however many there are.
 Person = tuple[str, str, bytes]
@@ -51,7 +54,9 @@ class Persons:
             if (name in PERSONAL if known else sounds_personal(name) is not None)
         ]
         self._known: OrderedDict[tuple[str, ...], Person] = OrderedDict()
-        self._texts: dict[int, OrderedDict[str, _Text]] = {at: OrderedDict() for at in self._places}
+        self._texts: dict[int, OrderedDict[str, _Text]] = {
+            at: OrderedDict() for at in self._places if header.names[at] in _REPEATED
+        }
 
     def of(self, columns: Sequence[Sequence[str]]) -> tuple[list[Person], list[int]]:
         """The person of each row, and which columns those stand for."""
@@ -68,7 +73,6 @@ class Persons:
         if found := [at for at in self._watched if may_look_personal(columns[at])]:
             self._watched = [at for at in self._watched if at not in found]
             self._places = sorted((*self._places, *found))
-            self._texts |= {at: OrderedDict() for at in found}
             self._known.clear()
 
     def _person(self, key: tuple[str, ...]) -> Person:
@@ -79,7 +83,7 @@ class Persons:
         fields = custom = originals = ""
         for at, text in zip(self._places, key, strict=True):
             if text:
-                own, original = self._texts[at].get(text) or self._text(at, text)
+                own, original = self._text(at, text)
                 originals += original
                 if self._header.known[at]:
                     fields += own
@@ -98,13 +102,16 @@ class Persons:
 
     def _text(self, at: int, text: str) -> _Text:
         """What stands for a text in one of the columns."""
+        texts = self._texts.get(at)
+        known = None if texts is None else texts.get(text)
+        if known is not None:
+            return known
         name = self._header.names[at]
         custom = not self._header.known[at]
         stand_in = self._pseudonymizer.stand_in(self._organization_id, name, text, custom=custom)
         original = entry(name, text)
         found = (original, "") if stand_in is None else (entry(name, stand_in), original)
-        texts = self._texts[at]
-        if len(text) <= LONGEST_REMEMBERED:
+        if texts is not None and len(text) <= _LONGEST_TEXT:
             if len(texts) >= MOST_TEXTS:
                 texts.popitem(last=False)
             texts[text] = found
