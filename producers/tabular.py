@@ -64,9 +64,10 @@ class Table:
             if isinstance(block, UnreadableRow):
                 yield [block]
                 continue
-            if self._commas is None and self._has_comma(block):
+            columns = self._rows(block)
+            if self._commas is None and self._has_comma(columns):
                 self._commas = self._writes_commas()
-            rows: Sequence[Row] = self._rows(block)
+            rows: Sequence[Row] = columns
             if self._commas:
                 rows = [
                     TableRow(row.line, with_points(row.cells)) for row in rows if isinstance(row, TableRow)
@@ -85,11 +86,9 @@ class Table:
             columns = list(zip(*records, strict=False))[:width] or [()] * width
         return ColumnRows(self.header, lines, columns, plain)
 
-    def _has_comma(self, block: Block) -> bool:
+    def _has_comma(self, rows: ColumnRows) -> bool:
         """Whether an amount in some rows has a comma."""
-        return any(
-            "," in "".join([cells[at] for cells in block.cells if len(cells) > at]) for at in self._amounts
-        )
+        return any("," in "".join(rows.columns[at]) for at in self._amounts)
 
     def _writes_commas(self) -> bool:
         """Look through the whole file for what commas in its amounts mean."""
