@@ -25,6 +25,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, TopicPartition
 
 from producers.backoff import Backoff
+from producers.collector import collect_seldom
 from producers.contracts import Dataset, FileRecord, FileState, SheetLocation
 from producers.feed import RowFeed
 from producers.hashing import HashingSource
@@ -67,6 +68,7 @@ def write_file(path: Path, rows: int) -> None:
 
 def intake(path: Path, kafka: str, prefix: str) -> dict[str, float]:
     """The way of a file into the topic; peak memory in MB includes the interpreter and its modules."""
+    collect_seldom()
     dataset = Dataset("dts_bench", "org_bench", "s3", "daily", SheetLocation("bench"))
     file = FileRecord(
         "fil_bench", "run_bench", dataset.id, "s3://bench/file@1", FileState.CLAIMED, datetime.now(UTC)

@@ -63,17 +63,24 @@ class Bulk:
             RecordTooLarge: one exceeds the limit.
         """
         produce = self._connection.produce
-        for topic, key, value, headers, partition in records:
-            try:
-                produce(topic, value, key, partition, headers=headers)
-            except BufferError:
-                self._wait_for_room(
-                    partial(produce, topic, value, key, partition, headers=headers), deadline_s
-                )
-            except KafkaException as error:
-                raise self._refused(topic, error.args[0]) from None
-            self._topic = topic
-            self._sent += 1
+        sent = 0
+        try:
+            for topic, key, value, headers, partition in records:
+                try:
+                    produce(topic, value, key, partition, None, None, 0, headers)
+                except BufferError:
+                    self._topic = topic
+                    self._wait_for_room(
+                        partial(produce, topic, value, key, partition, None, None, 0, headers), deadline_s
+                    )
+                except KafkaException as error:
+                    raise self._refused(topic, error.args[0]) from None
+                sent += 1
+            if sent:
+                self._topic = topic
+        finally:
+            self._sent += sent
+        self._connection.serve()
         if self._error is not None:
             raise self._error
 
@@ -83,7 +90,7 @@ class Bulk:
             self._check()
             if self._error is not None:
                 raise self._error
-            time.sleep(_FULL_WAIT_S)
+            self._connection.serve(_FULL_WAIT_S)
             with suppress(BufferError):
                 return produce()
         raise BrokerUnavailable("the buffer stays full")

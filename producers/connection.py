@@ -1,4 +1,4 @@
-"""One librdkafka producer with the thread that serves its callbacks."""
+"""One librdkafka producer, its callbacks served by a thread of its own or by whoever sends."""
 
 import threading
 from collections.abc import Callable
@@ -37,7 +37,8 @@ class Connection:
 
     Args:
         on_failure: told of every record that was given up and has no callback of its own; then nothing is
-            called for records that were acknowledged.
+            called for records that were acknowledged, and whoever sends serves the callbacks: even those that
+            do nothing need Python's lock, and a thread would fight for it at every record.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Connection:
         Raises BufferError when too many records wait, KafkaException when librdkafka refuses the record.
         """
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name=f"{client_id}-callbacks", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if on_failure is None:
+            self._thread = threading.Thread(target=self._serve, name=f"{client_id}-callbacks", daemon=True)
+            self._thread.start()
 
     @property
     def waiting(self) -> int:
@@ -108,6 +111,10 @@ class Connection:
             raise BrokerUnavailable("there is no such topic")
         return len(found.partitions)
 
+    def serve(self, timeout_s: float = 0.0) -> None:
+        """Call what waits to be called; if nothing does, wait for it, at most `timeout_s` seconds."""
+        self._producer.poll(timeout_s)
+
     def discard(self) -> None:
         """Give everything up that waits, and end."""
         self._producer.purge()
@@ -124,7 +131,8 @@ class Connection:
             self._producer.purge()
             self._producer.flush(1.0)
         self._stop.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         # Without this librdkafka's threads live as long as the process and look for the broker.
         self._producer.close()
         return left

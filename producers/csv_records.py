@@ -14,7 +14,7 @@ from typing import Final
 from producers.csv_dialect import delimiter_of, header_among
 from producers.errors import FileRefused
 from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
-from producers.text_lines import MAX_LINE_CHARS, BinarySource, text_lines
+from producers.text_lines import MAX_LINE_CHARS, BinarySource, is_plain, is_text, text_lines
 from schemas.outcomes import Code
 
 MAX_RECORD_CHARS: Final = MAX_LINE_CHARS
@@ -98,21 +98,21 @@ class CsvRecords:
     def _parsed(self, lines: list[str], width: int) -> tuple[Block, int]:
         """The records that begin the lines and have nothing wrong, and how many lines they are."""
         first = self._taken - len(lines) + 1
-        records, ends = self._records_of(lines)
-        good, plain = len(records), len(records) == len(lines)
-        if not (plain and _is_text(lines) and max(map(len, lines)) <= MAX_LINE_CHARS):
+        text = "".join(lines)
+        records, ends = self._records_of(lines, text)
+        good, single = len(records), len(records) == len(lines)
+        if not (single and is_text(text) and max(map(len, lines)) <= MAX_LINE_CHARS):
             good = next((at for at in range(good) if not self._is_good(lines, ends, at)), good)
         if {*map(len, records)} != {width}:
             good = next((at for at in range(good) if not _is_row(records[at], width)), good)
         if good == len(lines):
-            return Block(range(first, first + good), records), good
+            return Block(range(first, first + good), records, is_plain(text, self.delimiter)), good
         starts = [first + end for end in (0, *ends)][:good]
         used = ends[good - 1] if good else 0
         return Block(starts, records[:good]), used
 
-    def _records_of(self, lines: list[str]) -> tuple[list[list[str]], Sequence[int]]:
+    def _records_of(self, lines: list[str], text: str) -> tuple[list[list[str]], Sequence[int]]:
         """Records that begin the lines, and how many lines they are together with those before each."""
-        text = "".join(lines)
         if '"' not in text and (found := _unquoted(text, self.delimiter)) is not None:
             return found, range(1, len(lines) + 1)
         try:
@@ -135,7 +135,9 @@ class CsvRecords:
     def _is_good(lines: list[str], ends: Sequence[int], at: int) -> bool:
         """Whether a record is text and within the limits."""
         own = lines[ends[at - 1] if at else 0 : ends[at]]
-        return len(own) <= MAX_RECORD_LINES and sum(map(len, own)) <= MAX_RECORD_CHARS and _is_text(own)
+        return (
+            len(own) <= MAX_RECORD_LINES and sum(map(len, own)) <= MAX_RECORD_CHARS and is_text("".join(own))
+        )
 
     def _one(self, width: int) -> Block | UnreadableRow | None:
         """The next record, read line by line; None at the end."""
@@ -152,7 +154,7 @@ class CsvRecords:
         if not _is_row(cells, width):
             detail = f"{len(cells)} cells, the header has {width}"
             return self._give_up(Code.UNREADABLE_ROW, detail, width)
-        if not _is_text(self._record):
+        if not is_text("".join(self._record)):
             return self._give_up(
                 Code.UNREADABLE_ROW, "bytes that are no text in the file's encoding", width, whole=True
             )
@@ -225,7 +227,7 @@ class CsvRecords:
         except (csv.Error, _RecordTooLong, StopIteration):
             text = "the header cannot be read: its quotes do not match"
             raise FileRefused(Code.BAD_HEADER, text).on_line(line) from None
-        if not _is_text(self._record):
+        if not is_text("".join(self._record)):
             raise FileRefused(Code.BAD_ENCODING, "the header is not text in UTF-8").on_line(line)
         return cells
 
@@ -245,15 +247,3 @@ def _is_row(cells: Sequence[str], width: int) -> bool:
     An empty line, or one of delimiters and spaces, is as good as a row: it has no cells.
     """
     return not any(map(str.strip, cells[width:] if len(cells) >= width else cells))
-
-
-def _is_text(lines: Sequence[str]) -> bool:
-    """Whether all bytes of some lines were text."""
-    text = "".join(lines)
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -4,14 +4,14 @@ Memory does not grow with the file: errors are counted, handed on as they are fo
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from producers.dry_judge import Finding, Judge
 from producers.dry_rows import LineError, Terms, Validation, ValidRows
 from producers.errors import FileRefused
-from producers.table_rows import PlainRows, Remark, Row, TableRow
+from producers.table_rows import ColumnRows, Remark, Row, TableRow
 from schemas.fields import CUSTOM, FILE_NAME, NAMES
 from schemas.outcomes import Outcome
 from schemas.personal import Pseudonymizer
@@ -128,10 +128,7 @@ class DryRun:
 
     def feed(self, rows: Sequence[Row]) -> ValidRows:
         """Judge a batch, rows in the order of the file; returns the good ones."""
-        if not isinstance(rows, PlainRows):
-            for row in rows:
-                if isinstance(row, TableRow) and CUSTOM in row.cells:
-                    self.report.unknown.update(row.cells[CUSTOM])
+        self.report.unknown.update(_unknown_columns(rows))
         valid, errors = self._validation(rows)
         for faults in errors:
             self._refused(faults)
@@ -199,3 +196,16 @@ def name_warnings(name: str, profile: str) -> list[Remark]:
     return [
         Remark("wrong_name", f"the file must be named exactly {' or '.join(sorted(allowed))} when it is sent")
     ]
+
+
+def _unknown_columns(rows: Sequence[Row]) -> Iterator[str]:
+    """Names of unknown columns in which some rows have a text."""
+    if isinstance(rows, ColumnRows):
+        header = rows.header
+        for name, known, texts in zip(header.names, header.known, rows.columns, strict=True):
+            if not known and any(texts):
+                yield name
+    else:
+        for row in rows:
+            if isinstance(row, TableRow):
+                yield from row.cells.get(CUSTOM, ())

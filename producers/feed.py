@@ -17,7 +17,7 @@ from producers.metrics import FILE_ROWS
 from producers.pace import Pace
 from producers.publisher import FILE_DELIVERY_TIMEOUT_S, Publisher
 from producers.rows import Origin, RowRecords
-from producers.table_rows import PlainRows, Row, UnreadableRow
+from producers.table_rows import ColumnRows, Row, UnreadableRow
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class RowFeed:
             try:
                 for rows in batches:
                     self._backoff.check()
-                    if not isinstance(rows, PlainRows):
+                    if not isinstance(rows, ColumnRows):
                         unreadable += sum(isinstance(row, UnreadableRow) for row in rows)
                     bulk.add(self._rows.of(origin, rows, partitions), FILE_DELIVERY_TIMEOUT_S)
                     pace.sent(len(rows))

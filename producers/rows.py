@@ -3,29 +3,35 @@
 Rows of files, and refused rows that somebody corrected: both go through the same door.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import repeat
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
 from producers.errors import RecordTooLarge
 from producers.group import Record
-from producers.persons import Headers, Persons, picker
-from producers.table_rows import PlainRows, Row, TableRow, UnreadableRow, lines_of
+from producers.header import Header
+from producers.json_rows import json_rows
+from producers.persons import Persons
+from producers.places import key_of, nameless_key, places
+from producers.table_rows import ColumnRows, Row, TableRow, UnreadableRow, lines_of
 from schemas import headers
-from schemas.cells import PLACEHOLDERS, plain_text
-from schemas.fields import CUSTOM, PERSONAL
-from schemas.identity import homes_of, netstrings
+from schemas.fields import CUSTOM
+from schemas.identity import netstrings
 from schemas.outcomes import Code
 from schemas.personal import Pseudonymizer, Sealer
 from schemas.topics import MAX_ROW_BYTES
 
 _LINEAGE_BYTES: Final = 16 * 1024
 """What the headers that say where a row comes from may take of the largest record."""
+Headers = Sequence[tuple[str, bytes]]
 _FILES_REMEMBERED: Final = 4
+_FITS_BYTES: Final = 100_000
+"""A key, a value and a seal up to this fit a record."""
 _TOO_LONG: Final = "the row is longer than a record may be"
 
 
@@ -47,6 +53,11 @@ class Origin:
     source_ref: str
     received_at: datetime
     dataset_version: int = 0
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Organisation and id namespace: the first parts of every identity in the file."""
+        return self.organization_id, self.id_namespace
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The record headers that all rows of the file share."""
@@ -71,58 +82,75 @@ class RowRecords:
         self.topic = topic
         self._pseudonymizer = pseudonymizer
         self._sealer = sealer
-        self._persons: dict[tuple[str, tuple[str, ...]], Persons] = {}
+        self._persons: dict[tuple[str, Header], Persons] = {}
 
-    def of(self, origin: Origin, rows: Sequence[Row], partitions: int) -> Iterator[Record]:
+    def of(self, origin: Origin, rows: Sequence[Row], partitions: int) -> Iterable[Record]:
         """The records of some rows, in order, with the partition of each identity's home."""
-        if isinstance(rows, PlainRows):
-            yield from self._of_plain(origin, rows, partitions)
-        elif rows:
-            lines = lines_of(rows)
-            ids = [row.cells.get("ID") if isinstance(row, TableRow) else None for row in rows]
-            shared = origin.headers()
-            for row, (key, partition) in zip(rows, _places(origin, lines, ids, partitions), strict=True):
-                value, own = self._draft(origin, row)
-                if _fits(key, value, own):
-                    numbered = (headers.LINE, b"%d" % row.line)
-                    yield Record(self.topic, key, value, [*shared, numbered, *own], partition)
-                else:
-                    yield from self._too_long(origin, row.line, partitions)
+        if not rows:
+            return ()
+        if isinstance(rows, ColumnRows):
+            return self._of_columns(origin, rows, partitions)
+        return self._of_rows(origin, rows, partitions)
 
-    def _of_plain(self, origin: Origin, rows: PlainRows, partitions: int) -> Iterator[Record]:
-        """The same for rows of a file without unknown columns; what millions of rows go through."""
-        names, topic, shared = rows.names, self.topic, origin.headers()
-        personal = tuple(name for name in names if name in PERSONAL)
-        persons, pick = self._persons_of(origin.organization_id, personal), picker(names, personal)
-        places = _places(origin, rows.lines, rows.column("ID"), partitions)
-        replaced_of, dumps, line_header = persons.replaced, orjson.dumps, headers.LINE
-        for line, texts, (key, partition) in zip(rows.lines, rows.cells, places, strict=True):
-            replaced, seal = replaced_of(pick(texts))
-            if "" in texts:
-                cells = {name: text for name, text in zip(names, texts, strict=False) if text}
+    def _of_rows(self, origin: Origin, rows: Sequence[Row], partitions: int) -> Iterator[Record]:
+        """One by one: rows that were changed, or that could not be read."""
+        lines = lines_of(rows)
+        ids = [row.cells.get("ID") if isinstance(row, TableRow) else None for row in rows]
+        shared = origin.headers()
+        keys, homes = places(origin.owner, origin.source_ref, lines, ids, partitions)
+        for row, key, partition in zip(rows, keys, homes, strict=True):
+            value, own = self._draft(origin, row)
+            if _fits(key, value, own):
+                numbered = (headers.LINE, b"%d" % row.line)
+                yield Record(self.topic, key, value, [*shared, numbered, *own], partition)
             else:
-                cells = dict(zip(names, texts, strict=False))
-            cells.update(replaced)
-            value = dumps(cells)
-            if _fits(key, value, seal):
-                yield Record(topic, key, value, [*shared, (line_header, b"%d" % line), *seal], partition)
-            else:
-                yield from self._too_long(origin, line, partitions)
+                yield self._too_long(origin, row.line, partitions)
 
-    def _persons_of(self, organization_id: str, personal: tuple[str, ...]) -> Persons:
-        """The persons of an organisation's files with these personal columns."""
-        key = organization_id, personal
+    def _of_columns(self, origin: Origin, rows: ColumnRows, partitions: int) -> Iterable[Record]:
+        """The same column by column: what millions of rows go through."""
+        names, known, columns = rows.header.names, rows.header.known, rows.columns
+        persons, personal = self._persons_of(origin.organization_id, rows.header).of(columns)
+        fields, customs, seals = zip(*persons, strict=True)
+        plain = [at for at in range(len(names)) if at not in personal]
+        values = json_rows(
+            [(names[at], columns[at]) for at in plain if known[at]],
+            fields,
+            [(names[at], columns[at]) for at in plain if not known[at]],
+            customs,
+            plain=rows.plain,
+        )
+        keys, homes = places(origin.owner, origin.source_ref, rows.lines, rows.column("ID"), partitions)
+        shared, name, sealed = origin.headers(), headers.LINE, headers.SEALED
+        extras = [
+            [*shared, (name, b"%d" % line), (sealed, seal)] if seal else [*shared, (name, b"%d" % line)]
+            for line, seal in zip(rows.lines, seals, strict=True)
+        ]
+        parts = zip(repeat(self.topic), keys, values, extras, homes, strict=False)
+        # Calling `Record` would be a step of Python for each row; this is none.
+        records: Iterator[Record] = map(partial(tuple.__new__, Record), parts)
+        if max(max(map(len, texts)) for texts in (keys, values, seals)) <= _FITS_BYTES:
+            return records
+        return [
+            record
+            if _fits(record.key, record.value, [(sealed, seal)])
+            else self._too_long(origin, line, partitions)
+            for record, seal, line in zip(records, seals, rows.lines, strict=True)
+        ]
+
+    def _persons_of(self, organization_id: str, header: Header) -> Persons:
+        """The persons of an organisation's files with this header."""
+        key = organization_id, header
         found = self._persons.get(key)
         if found is None:
             if len(self._persons) >= _FILES_REMEMBERED:
                 self._persons.clear()
-            found = Persons(self._pseudonymizer, self._sealer, organization_id, personal)
+            found = Persons(self._pseudonymizer, self._sealer, organization_id, header)
             self._persons[key] = found
         return found
 
-    def _too_long(self, origin: Origin, line: int, partitions: int) -> Iterator[Record]:
+    def _too_long(self, origin: Origin, line: int, partitions: int) -> Record:
         """The record that stands for a row that does not fit one."""
-        return self.of(origin, [UnreadableRow(line, "", Code.TOO_LARGE, _TOO_LONG)], partitions)
+        return next(self._of_rows(origin, [UnreadableRow(line, "", Code.TOO_LARGE, _TOO_LONG)], partitions))
 
     def given_up(self, organization_id: str, record: Record) -> tuple[Code, str] | None:
         """Why one of these records has no cells, as code and detail; None for a row that has its cells."""
@@ -148,8 +176,8 @@ class RowRecords:
         originals = {**kept, **self._pseudonymizer.protect(origin.organization_id, cells)}
         seal = self._sealed(origin, orjson.dumps(originals)) if originals else []
         value = orjson.dumps(cells)
-        key = _key(netstrings(origin.organization_id, origin.id_namespace).encode(), cells.get("ID"))
-        key = key or nameless_key(origin, line)
+        key = key_of(netstrings(*origin.owner), cells.get("ID"))
+        key = key or nameless_key(origin.organization_id, origin.source_ref, line)
         if not _fits(key, value, seal):
             raise RecordTooLarge(_TOO_LONG)
         numbered = [(headers.LINE, b"%d" % line)] if line else []
@@ -185,31 +213,6 @@ def _fits(key: bytes, value: bytes, own: Headers) -> bool:
     for _, data in own:
         size += len(data)
     return size <= MAX_ROW_BYTES - _LINEAGE_BYTES
-
-
-def _places(
-    origin: Origin, lines: Sequence[int], ids: Sequence[Any], partitions: int
-) -> Iterator[tuple[bytes, int]]:
-    """Key and partition of each row."""
-    prefix = netstrings(origin.organization_id, origin.id_namespace).encode()
-    keys = [_key(prefix, given) or nameless_key(origin, line) for given, line in zip(ids, lines, strict=True)]
-    return zip(keys, (homes_of(keys) % np.uint32(partitions)).tolist(), strict=True)
-
-
-def _key(prefix: bytes, given: Any) -> bytes | None:
-    """`payment_key` of an ID, given the netstrings of its first parts; None for a row without one."""
-    record_id = (
-        given if type(given) is str and given.isalnum() and given not in PLACEHOLDERS else plain_text(given)
-    )
-    if record_id is None:
-        return None
-    text = record_id.encode()
-    return b"%b%d:%b" % (prefix, len(text), text)
-
-
-def nameless_key(origin: Origin, line: int) -> bytes:
-    """Key of a row without an id: by its line, so that such rows do not all meet in one partition."""
-    return netstrings(origin.organization_id, origin.source_ref, str(line)).encode()
 
 
 def _escaped(text: str) -> bool:

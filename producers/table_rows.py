@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, overload
 
+from producers.header import Header
+from schemas.fields import CUSTOM
 from schemas.outcomes import Code
 
 MAX_RAW_CHARS: Final = 16 * 1024
@@ -47,30 +49,45 @@ class Remark:
 
 
 class Block(NamedTuple):
-    """Records with as many cells as the header, or more that are empty; `lines` are where they begin."""
+    """Records with as many cells as the header, or more that are empty.
+
+    Attributes:
+        lines: where they begin.
+        cells: texts of each.
+        plain: known to have no text that has to be escaped in JSON.
+    """
 
     lines: Sequence[int]
     cells: Sequence[Sequence[str]]
+    plain: bool = False
 
 
-class PlainRows(Sequence[Row]):
-    """Rows of a file without unknown columns: made one by one, because most are only passed on.
+class ColumnRows(Sequence[Row]):
+    """Rows that were read, as the columns of their texts: most are only passed on, and columns are faster.
+
+    Whoever wants a row as a dict gets it when he asks.
 
     Attributes:
-        names: canonical field name of each column.
+        header: which column is which field.
         lines: where the rows begin.
-        cells: texts of each row, by column.
+        columns: texts by column, as many columns as the header has. Every row has some text.
+        plain: see `Block`.
     """
 
-    def __init__(self, names: tuple[str, ...], lines: Sequence[int], cells: Sequence[Sequence[str]]) -> None:
-        self.names = names
+    def __init__(
+        self, header: Header, lines: Sequence[int], columns: Sequence[Sequence[str]], plain: bool = False
+    ) -> None:
+        self.header = header
+        self.plain = plain
         self.lines = lines
-        self.cells = cells
+        self.columns = columns
 
-    def column(self, name: str) -> list[str]:
-        """Texts of one column; empty ones if there is no such column."""
-        at = self.names.index(name) if name in self.names else None
-        return [""] * len(self.lines) if at is None else [cells[at] for cells in self.cells]
+    def column(self, name: str) -> Sequence[str]:
+        """Texts of one field; empty ones if there is no such column."""
+        for own, known, column in zip(self.header.names, self.header.known, self.columns, strict=True):
+            if known and own == name:
+                return column
+        return [""] * len(self.lines)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -78,14 +95,22 @@ class PlainRows(Sequence[Row]):
     @overload
     def __getitem__(self, at: int) -> Row: ...
     @overload
-    def __getitem__(self, at: slice) -> "PlainRows": ...
-    def __getitem__(self, at: int | slice) -> "Row | PlainRows":
+    def __getitem__(self, at: slice) -> "ColumnRows": ...
+    def __getitem__(self, at: int | slice) -> "Row | ColumnRows":
         if isinstance(at, slice):
-            return PlainRows(self.names, self.lines[at], self.cells[at])
-        found = {name: cell for name, cell in zip(self.names, self.cells[at], strict=False) if cell}
+            return ColumnRows(
+                self.header, self.lines[at], [column[at] for column in self.columns], self.plain
+            )
+        found: dict[str, Any] = {}
+        custom: dict[str, str] = {}
+        for name, known, column in zip(self.header.names, self.header.known, self.columns, strict=True):
+            if text := column[at]:
+                (found if known else custom)[name] = text
+        if custom:
+            found[CUSTOM] = custom
         return TableRow(self.lines[at], found)
 
 
 def lines_of(rows: Sequence[Row]) -> Sequence[int]:
     """Where some rows begin."""
-    return rows.lines if isinstance(rows, PlainRows) else [row.line for row in rows]
+    return rows.lines if isinstance(rows, ColumnRows) else [row.line for row in rows]

@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from operator import itemgetter
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from producers.csv_records import CsvRecords
 from producers.decimal_comma import AMOUNTS, with_points, writes_commas
 from producers.errors import FileRefused
 from producers.header import Header, check_header
-from producers.table_rows import MAX_RAW_CHARS, Block, PlainRows, Remark, Row, TableRow, UnreadableRow
+from producers.table_rows import MAX_RAW_CHARS, Block, ColumnRows, Remark, Row, TableRow, UnreadableRow
 from producers.text_lines import ZIP_MAGIC, BinarySource
 from producers.xlsx_records import XlsxRecords
-from schemas.fields import CUSTOM, SOURCE_PROFILES
+from schemas.fields import SOURCE_PROFILES
 
 ROWS_AT_ONCE: Final = 128
 """Most rows of a batch: few enough to stay in the processor's cache on their way."""
@@ -83,45 +82,31 @@ class Table:
             if isinstance(block, UnreadableRow):
                 yield [block]
                 continue
-            if self._commas is None and self._has_comma(block):
+            columns = self._rows(block)
+            if self._commas is None and self._has_comma(columns):
                 self._commas = self._writes_commas()
-            rows = self._rows(block)
+            rows: Sequence[Row] = columns
             if self._commas:
                 rows = [
                     TableRow(row.line, with_points(row.cells)) for row in rows if isinstance(row, TableRow)
                 ]
             for start in range(0, len(rows), ROWS_AT_ONCE):
-                yield rows[start : start + ROWS_AT_ONCE]
+                yield rows[start : start + ROWS_AT_ONCE] if len(rows) > ROWS_AT_ONCE else rows
 
-    def _rows(self, block: Block) -> Sequence[Row]:
+    def _rows(self, block: Block) -> ColumnRows:
         """Rows as they stand in the file; those that are empty are none."""
-        lines, records = block
-        if not all(map(_has_text, records)):
-            full = [at for at, cells in enumerate(records) if _has_text(cells)]
+        lines, records, plain = block
+        width = len(self.header.names)
+        columns = list(zip(*records, strict=False))[:width]
+        if not any(all(map(str.strip, column)) for column in columns):
+            full = [at for at, cells in enumerate(records) if any(map(str.strip, cells))]
             lines, records = [lines[at] for at in full], [records[at] for at in full]
-        if all(self.header.known):
-            return _without_empty_columns(self.header.names, lines, records)
-        return [
-            TableRow(line, self._sorted(self.header.names, cells))
-            for line, cells in zip(lines, records, strict=True)
-        ]
+            columns = list(zip(*records, strict=False))[:width] or [()] * width
+        return ColumnRows(self.header, lines, columns, plain)
 
-    def _sorted(self, names: tuple[str, ...], cells: Sequence[str]) -> dict[str, Any]:
-        """Cells by field, unknown columns under `custom`."""
-        found: dict[str, Any] = {}
-        custom: dict[str, str] = {}
-        for name, known, cell in zip(names, self.header.known, cells, strict=False):
-            if cell:
-                (found if known else custom)[name] = cell
-        if custom:
-            found[CUSTOM] = custom
-        return found
-
-    def _has_comma(self, block: Block) -> bool:
+    def _has_comma(self, rows: ColumnRows) -> bool:
         """Whether an amount in some rows has a comma."""
-        return any(
-            "," in "".join([cells[at] for cells in block.cells if len(cells) > at]) for at in self._amounts
-        )
+        return any("," in "".join(rows.columns[at]) for at in self._amounts)
 
     def _writes_commas(self) -> bool:
         """Look through the whole file for what commas in its amounts mean."""
@@ -134,21 +119,6 @@ class Table:
             return writes_commas(row.cells for row in rows if isinstance(row, TableRow))
         finally:
             close(source)
-
-
-def _has_text(cells: Sequence[str]) -> bool:
-    """Whether a row has anything but spaces."""
-    return any(map(str.strip, cells))
-
-
-def _without_empty_columns(
-    names: tuple[str, ...], lines: Sequence[int], records: Sequence[Sequence[str]]
-) -> PlainRows:
-    """Rows without the columns that none of them has a value in: most files have some."""
-    used = [at for at, column in enumerate(zip(*records, strict=False)) if any(column)]
-    if len(used) > 1 and len(used) < len(names):
-        return PlainRows(tuple(names[at] for at in used), lines, list(map(itemgetter(*used), records)))
-    return PlainRows(names, lines, records)
 
 
 def open_table(open_source: Callable[[], BinarySource], profile: str) -> tuple[Table, Callable[[], None]]:

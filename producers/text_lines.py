@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from producers.errors import FileRefused
+from schemas.cells import control_characters
 from schemas.outcomes import Code
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -90,3 +91,21 @@ def _decoder(first: bytes) -> tuple[codecs.IncrementalDecoder, int]:
             Code.BAD_ENCODING, "not a CSV file in UTF-8, or UTF-16 with a byte order mark: save it as CSV"
         )
     return codecs.getincrementaldecoder("utf-8")("surrogateescape"), 0
+
+
+def is_plain(text: str, delimiter: str) -> bool:
+    """Whether the records of some whole lines have no text that has to be escaped in JSON."""
+    if '"' in text or "\\" in text or ("\r" in text and text.count("\r") != text.count("\r\n")):
+        return False
+    return not control_characters(text).strip(b"\r\n\t" if delimiter == "\t" else b"\r\n")
+
+
+def is_text(text: str) -> bool:
+    """Whether all bytes of some lines were text."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,6 +6,7 @@ The checks are pydantic core schemas, so a good cell never runs Python code.
 import re
 from typing import Annotated, Any, Final
 
+import numpy as np
 import orjson
 from pydantic import AfterValidator, Field, Strict, StringConstraints, WithJsonSchema
 
@@ -30,6 +31,7 @@ PLACEHOLDERS: Final = frozenset({"", "-"}.union(*map(_spellings, ("n/a", "null",
 
 ONE_LINE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """No control characters."""
+_FIRST_PRINTABLE: Final = 0x20
 MANY_LINES: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 """No control characters but tab, line feed and carriage return."""
 
@@ -84,6 +86,12 @@ def has_control_character(text: str, *, many_lines: bool = False) -> bool:
     if re.fullmatch(pattern[1:-1], text) is None:
         return True
     return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def control_characters(text: str) -> bytes:
+    """The characters of a text that JSON has to escape beside quotes, U+0000 to U+001F, in their order."""
+    codes = np.frombuffer(text.encode(), np.uint8)
+    return codes[codes < _FIRST_PRINTABLE].tobytes()
 
 
 _Digits = Annotated[int, Strict(), AfterValidator(str)]

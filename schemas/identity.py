@@ -68,22 +68,29 @@ def partition_of(key: str, partitions: int) -> int:
 def homes_of(keys: Sequence[bytes]) -> npt.NDArray[np.uint32]:
     """`home_of` for many keys at once, as an array of the same length; columns instead of a loop."""
     n = len(keys)
-    lengths = np.fromiter(map(len, keys), dtype=np.uint32, count=n)
-    words = (int(lengths.max(initial=0)) + 3) // 4
+    sizes = list(map(len, keys))
+    words = (max(sizes, default=0) + 3) // 4
     padded = b"".join([key.ljust(words * 4, b"\0") for key in keys])
-    blocks = np.frombuffer(padded, dtype="<u4").reshape(n, words)
+    blocks = np.frombuffer(padded, dtype="<u4").reshape(n, words).T
+    lengths = np.array(sizes, dtype=np.uint32)
     m = np.uint32(_M)
     h = np.uint32(_SEED) ^ lengths
     with np.errstate(over="ignore"):
-        for i in range(words):
+        mixed = blocks * m
+        mixed ^= mixed >> np.uint32(24)
+        mixed *= m
+        full = min(sizes, default=0) // 4
+        for i in range(full):
+            h *= m
+            h ^= mixed[i]
+        for i in range(full, words):  # some keys end here
             left = lengths.astype(np.int64) - i * 4
-            k = blocks[:, i] * m
-            k = (k ^ (k >> np.uint32(24))) * m
-            whole = (h * m) ^ k
-            tail = (h ^ blocks[:, i]) * m
+            whole = (h * m) ^ mixed[i]
+            tail = (h ^ blocks[i]) * m
             h = np.where(left >= 4, whole, np.where(left > 0, tail, h))
-        h = (h ^ (h >> np.uint32(13))) * m
-        h = h ^ (h >> np.uint32(15))
+        h ^= h >> np.uint32(13)
+        h *= m
+        h ^= h >> np.uint32(15)
     homes: npt.NDArray[np.uint32] = (h & np.uint32(0x7FFFFFFF)) % np.uint32(HOMES)
     return homes
 

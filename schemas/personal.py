@@ -150,16 +150,10 @@ class Pseudonymizer:
         return str(found) == self.pseudonym(organization_id, plain_text(original) or "")
 
     def _protect_unknown(self, organization_id: str, row: dict[str, Any], replaced: dict[str, str]) -> None:
-        """Replace the values of unknown columns that sound or look personal.
-
-        What is no text or number in an unknown column is replaced whole: nobody looks inside it.
-        """
+        """Replace the values of unknown columns that sound or look personal."""
         for key, value in list(row.items()):
             if key not in PERSONAL and key != CUSTOM:
-                field = sounds_personal(key)
-                hides = isinstance(value, dict | list) or looks_personal(value)
-                if field is None and key not in NAMES and hides:
-                    field = BY_NAME["NOTES"]
+                field = _unknown_field(key, value)
                 if field is not None:
                     self._replace(organization_id, row, key, field, replaced)
 
@@ -167,11 +161,40 @@ class Pseudonymizer:
         self, organization_id: str, row: dict[str, Any], key: str, field: Field, replaced: dict[str, str]
     ) -> None:
         value = row[key]
-        if is_missing(value) or is_protected(value):
-            return
+        if not (is_missing(value) or is_protected(value)):
+            replaced[key] = value if isinstance(value, str) else json_text(value) or ""
+            row[key] = self._stand_in(organization_id, field, value)
+
+    def stand_in(self, organization_id: str, key: str, text: str, *, custom: bool) -> str | None:
+        """What `protect` puts in place of one text; None when the text stays.
+
+        Args:
+            key: name of the field, or of the unknown column.
+            custom: whether it stands under `custom`.
+        """
+        if custom:
+            field = None if key in PERSONAL or key == CUSTOM else _unknown_field(key, text)
+        else:
+            field = BY_NAME[key] if key in PERSONAL else None
+        if field is None or is_missing(text) or is_protected(text):
+            return None
+        return self._stand_in(organization_id, field, text)
+
+    def _stand_in(self, organization_id: str, field: Field, value: Any) -> str:
+        """A pseudonym, or the token of the value's fault."""
         found = personal_fault(field, value)
-        replaced[key] = value if isinstance(value, str) else json_text(value) or ""
-        row[key] = token(found) if found else self.pseudonym(organization_id, plain_text(value) or "")
+        return token(found) if found else self.pseudonym(organization_id, plain_text(value) or "")
+
+
+def _unknown_field(key: str, value: Any) -> Field | None:
+    """The personal field that an unknown column with this value is treated as; None for none.
+
+    What is no text or number is personal as a whole: nobody looks inside it.
+    """
+    field = sounds_personal(key)
+    if field is None and key not in NAMES and (isinstance(value, dict | list) or looks_personal(value)):
+        return BY_NAME["NOTES"]
+    return field
 
 
 class Sealer:

@@ -7,7 +7,7 @@ address, is replaced.
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,6 +31,9 @@ _WORD: Final = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
 _MIN_DIGITS, _MAX_DIGITS = 9, 15
 """Digits of a telephone number with or without its country's code (ITU-T E.164 allows 15)."""
 _NUMBER: Final = re.compile(r"\+?[\d\s().\-/]+", re.ASCII).fullmatch
+_DIGITS: Final = re.compile(rf"(?:\d[\s().\-/]*){{{_MIN_DIGITS}}}", re.ASCII).search
+_BETWEEN: Final = "\x1f"
+"""Stands in no telephone number and between the words of no mail address."""
 _DECIMAL: Final = re.compile(r"[+-]?\d+\.\d+", re.ASCII).fullmatch
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).match
 
@@ -80,6 +83,12 @@ def looks_personal(value: Any) -> bool:
     if not _NUMBER(text) or _DECIMAL(text) or _DATE(text):
         return False
     return _MIN_DIGITS <= sum(map(str.isdigit, text)) <= _MAX_DIGITS
+
+
+def may_look_personal(texts: Iterable[str]) -> bool:
+    """Whether `looks_personal` may be true of some text: one look at many of them. Never a false no."""
+    text = _BETWEEN.join(texts)
+    return "@" in text or _DIGITS(text) is not None
 
 
 def _is_mail(word: str) -> bool:

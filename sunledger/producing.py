@@ -16,6 +16,7 @@ from api.db import Database
 from api.reconcile import KafkaTopicVersions, reconcile
 from api.relay import Relay
 from api.sealing import CredentialBox
+from producers.collector import collect_seldom
 from producers.kafka_access import client_options
 from producers.pace import Unjudged
 from producers.poller import Poller
@@ -35,6 +36,7 @@ RECONCILE_S = 3600.0
 
 def run_producers(settings: ProducersSettings) -> int:
     """Run pollers, outbox relay and brakes until SIGTERM (0) or until one of them fails (1)."""
+    collect_seldom()
     sql_url = settings.sql_url.get_secret_value()
     migrations.sql(sql_url)
     migrations.topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)

@@ -8,8 +8,9 @@ import orjson
 from api.quarantine.errors import DoesNotFit, NeedsChanges
 from api.quarantine.originals import PAYMENT, Opener, corrected
 from producers.connection import MAX_RECORD_BYTES
+from producers.places import nameless_key
 from producers.publisher import Record, RecordTooLarge
-from producers.rows import Origin, RowRecords, nameless_key
+from producers.rows import Origin, RowRecords
 from schemas import headers
 from schemas.identity import read_key
 from schemas.origins import OriginSigner
@@ -69,7 +70,7 @@ class ReplayRecords:
     def _plain(self, row: RefusedRow, origin: Origin, cells: Mapping[str, Any], value: bytes) -> Record:
         """The record of a read, or of what is no JSON object."""
         device = cells.get("device_external_id")
-        key = nameless_key(origin, row.line)
+        key = nameless_key(origin.organization_id, origin.source_ref, row.line)
         if isinstance(device, str):
             key = read_key(row.organization_id, device.strip()).encode()
         numbered = [(headers.LINE, str(row.line).encode())] if row.line else []

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from producers.dry_rows import LineError, Terms
 from producers.dry_run import DryRun, Report
+from producers.header import Header
 from producers.rows import Origin, RowRecords
-from producers.table_rows import PlainRows, Remark, Row, TableRow
+from producers.table_rows import ColumnRows, Remark, Row, TableRow
 from producers.tabular import Table
 from schemas.fields import MAX_CELL
 from schemas.outcomes import Outcome
@@ -155,8 +156,9 @@ def test_a_row_too_long_for_a_record_is_refused_as_the_pipeline_does(clickhouse:
             2,
         )
     ]  # fmt: skip
-    plain = PlainRows(NAMES[:2], [20, 21], [["P20", "x" * 400_000], ["P21", "x" * 890_000]])
-    sealed = PlainRows(("ID", "NOTES"), [30, 31], [["P30", "n"], ["P31", "n" * 700_000]])
+    two = (True, True)
+    plain = ColumnRows(Header(NAMES[:2], two), [20, 21], [["P20", "P21"], ["x" * 400_000, "x" * 890_000]])
+    sealed = ColumnRows(Header(("ID", "NOTES"), two), [30, 31], [["P30", "P31"], ["n", "n" * 700_000]])
     pipeline, namespace = Pipeline(clickhouse), f"n{next(numbers)}"
     with DryRun("f.csv", Terms(PaymentContext("s3"), ORG, namespace), Pseudonymizer(SECRET)) as run:
         for batch in (table, plain, sealed):

@@ -12,6 +12,7 @@ from schemas.cells import is_missing
 from schemas.content import differences
 from schemas.fields import PERSONAL
 from schemas.personal import Pseudonymizer, SealBroken, Sealer
+from schemas.unknown_columns import looks_personal, may_look_personal
 
 MASTER = b"0123456789abcdef0123456789abcdef"
 ORG, OTHER = "org_a", "org_b"
@@ -247,3 +248,10 @@ def test_what_was_no_text_stays_replaced() -> None:
     forged = {"CUSTOMER_NAME": "x", "NOTES": "n", "METER_ID": "m"}
     assert pseudonymizer.restore(ORG, other, forged) == forged
     assert other == before
+
+
+@given(st.lists(st.text("0123456789 +-./()\n\x1fa@.é", max_size=16), max_size=6))
+def test_a_look_at_many_texts_misses_none_that_looks_personal(texts: list[str]) -> None:
+    """Texts that together do not look personal are none of them."""
+    if any(map(looks_personal, texts)):
+        assert may_look_personal(texts)
