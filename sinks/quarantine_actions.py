@@ -62,6 +62,7 @@ class Standing:
 
     Attributes:
         replayed: a record that replays it has an outcome.
+        counted: another record of the same line of the same `source_ref` was not refused.
         latest: a person's latest action, None without one.
         requeued_age_s: seconds since the sweep last meant to replay it, None if it never did.
         requeued_at: the moment of that, clock of the server, UTC, microseconds; names the intention.
@@ -71,6 +72,7 @@ class Standing:
     latest: Action | None = None
     requeued_age_s: float | None = None
     requeued_at: datetime | None = None
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,12 @@ def standings(client: Client, rows: Iterable[tuple[str, Place]]) -> dict[Place, 
             of = _received_rows(client, asked)
             named = _replayed(client, asked)
             replayed = {(owner, of[at]) for owner, at in named if at in of}
-            actions = _actions(client, asked)
+            actions, counted = _actions(client, asked), _counted(client, asked)
             for at in positions:
                 row = of.get(at)
                 was = row is not None and (owners[topic, at], row) in replayed
-                found[topic, at] = Standing(was, *actions.get(row, (None, None, None)))
+                deeds = actions.get(row, (None, None, None))
+                found[topic, at] = Standing(was, *deeds, (owners[topic, at], at) in counted)
     return found
 
 
@@ -180,6 +183,22 @@ def _replayed(client: Client, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
         settings=_CONSISTENT,
     ).result_rows
     return {(row[0], row[1]) for row in rows}
+
+
+def _counted(client: Client, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Organisation and position of the records of whose line another record was not refused."""
+    line = "organization_id, dataset_id, source_ref, line"
+    rows = client.query(
+        f"WITH asked AS (SELECT {line}, position FROM quarantine_rows WHERE topic = {{topic:String}}"
+        " AND position IN {positions:Array(UInt64)} AND line != 0 AND source_ref != '')"
+        " SELECT organization_id, position FROM asked"
+        f" WHERE ({line}) IN (SELECT {line} FROM ledger_rows WHERE topic = {{topic:String}}"
+        " AND source_ref IN (SELECT source_ref FROM asked) AND line IN (SELECT line FROM asked)"
+        " AND outcome != 'quarantined' AND replay_of IS NULL)",
+        parameters=dict(asked),
+        settings=_CONSISTENT,
+    ).result_rows
+    return {(row[0], int(row[1])) for row in rows}
 
 
 def _actions(

@@ -8,7 +8,14 @@ from api import ids
 from api.audit.service import Actor, Deed
 from api.quarantine.claims import Claims, Owned
 from api.quarantine.drafts import Skipped
-from api.quarantine.errors import AlreadyReplayed, BeingReplayed, CannotAct, IsDiscarded, NotDiscarded
+from api.quarantine.errors import (
+    AlreadyReplayed,
+    BeingReplayed,
+    CannotAct,
+    IsDiscarded,
+    LineCounts,
+    NotDiscarded,
+)
 from api.quarantine.horizons import Intention
 from api.quarantine.settling import Settler, withdrawal
 from api.store import Store
@@ -28,6 +35,11 @@ from sinks.quarantine_actions import (
 CLAIM: Final = "clm"
 Fault = Callable[[Standing], CannotAct | None]
 """What speaks against acting on a row."""
+
+
+def not_to_be_replayed(at: Standing) -> CannotAct | None:
+    """The fault of a row that is through with, or whose line counts already."""
+    return replayed_or_discarded(at) or (LineCounts() if at.counted else None)
 
 
 def replayed_or_discarded(at: Standing) -> CannotAct | None:

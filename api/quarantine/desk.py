@@ -23,7 +23,7 @@ from api.audit.service import Actor, Deed
 from api.db import Database
 from api.errors import BrokerAway, NotFound, StoreAway
 from api.metrics import PUBLISH_FAILURES, QUARANTINE_ACTIONS
-from api.quarantine.attempts import Attempt, Fault, not_discarded, replayed_or_discarded
+from api.quarantine.attempts import Attempt, Fault, not_discarded, not_to_be_replayed, replayed_or_discarded
 from api.quarantine.claims import Claims, Owned
 from api.quarantine.drafts import Drafts, Skipped
 from api.quarantine.originals import EDITABLE, Opener, Original
@@ -115,7 +115,7 @@ class Desk:
             StoreAway: ClickHouse or SQL does not answer.
         """
         done = Done()
-        attempt = self._attempt(actor, replayed_or_discarded, done)
+        attempt = self._attempt(actor, not_to_be_replayed, done)
         free = _among(rows, attempt.look([_owned(row) for row in rows]))
         records, done.changed = self._drafts.make(free, changes, done.skipped)
         if not records:

@@ -3,6 +3,7 @@
 Conflict 409
 ├── AlreadyReplayed     a record that replays it has an outcome
 ├── BeingReplayed       somebody, or the sweep, is at it
+├── LineCounts          another record of the same line was accepted
 ├── IsDiscarded         an admin gave it up
 ├── NotDiscarded        there is nothing to restore
 ├── NeedsChanges        its reader could not read it: a whole row must be given
@@ -30,6 +31,13 @@ class BeingReplayed(CannotAct):
 
     code = "being_replayed"
     default = "The row is being replayed or discarded; look again when its outcome is known."
+
+
+class LineCounts(CannotAct):
+    """A line that was delivered twice: accepted once, refused once. Under another ID it would count twice."""
+
+    code = "line_counts"
+    default = "The same line was delivered twice, and its other record counts; discard this one."
 
 
 class IsDiscarded(CannotAct):

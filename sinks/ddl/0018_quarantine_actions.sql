@@ -58,7 +58,7 @@ AS SELECT
     q.reasons AS reasons,
     q.details AS details,
     CAST(multiIf(
-        t.records > 1 AND q.position > t.first, 'redelivered',
+        (t.records > 1 AND q.position > t.first) OR (e.records > 0 AND q.position > e.first), 'redelivered',
         (q.topic, q.received_row) IN (
             SELECT topic, received_row FROM {database}.quarantine_rows
             WHERE (organization_id, topic, position) IN (SELECT organization_id, topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL)), 'replayed',
@@ -88,6 +88,13 @@ LEFT JOIN
     GROUP BY topic, received_row
     HAVING records > 1
 ) AS t ON t.topic = q.topic AND t.received_row = q.received_row
+LEFT JOIN
+(
+    SELECT topic, organization_id, dataset_id, source_ref, line, min(position) AS first, count() AS records
+    FROM {database}.ledger_rows
+    WHERE outcome != 'quarantined' AND replay_of IS NULL AND (source_ref, line) IN (SELECT source_ref, line FROM {database}.quarantine_rows WHERE line != 0 AND source_ref != '')
+    GROUP BY topic, organization_id, dataset_id, source_ref, line
+) AS e ON e.topic = q.topic AND e.organization_id = q.organization_id AND e.dataset_id = q.dataset_id AND e.source_ref = q.source_ref AND e.line = q.line
 LEFT JOIN
 (
     SELECT topic, received_row,
