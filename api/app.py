@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from api import problems
@@ -26,6 +26,7 @@ from api.ledger import endpoints as ledger
 from api.middleware import BodyLimit, RequestContext
 from api.ops import endpoints as ops
 from api.ops.readiness import Readiness
+from api.parameters import refuse_unknown_parameters
 from api.parts import ApiParts
 from api.payments import endpoints as payments
 from api.payments.schemas import PaymentsRequest
@@ -63,6 +64,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         title="Sunledger",
         summary="Payments, device reads and the registry they are matched with.",
         lifespan=_lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
         redirect_slashes=False,
         docs_url=None,  # it would load files from other servers; api/reference has its own
         redoc_url=None,

@@ -45,7 +45,7 @@ def field_problems(faults: Iterable[Any]) -> list[FieldProblem]:
     """Pydantic's faults, without the input and without names that are not ours."""
     return [
         FieldProblem(
-            field=".".join(_part(part) for part in fault["loc"]) or "body",
+            field=".".join(shown(part) for part in fault["loc"]) or "body",
             code=str(fault["type"]),
             detail=_detail(fault),
         )
@@ -53,7 +53,8 @@ def field_problems(faults: Iterable[Any]) -> list[FieldProblem]:
     ]
 
 
-def _part(part: Any) -> str:
+def shown(part: Any) -> str:
+    """A part of a field's path, if it may be repeated: what is no name may be somebody's data."""
     return str(part) if isinstance(part, int) or _NAME.fullmatch(str(part)) else "(unreadable name)"
 
 

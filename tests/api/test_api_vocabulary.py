@@ -4,6 +4,7 @@ from collections import defaultdict
 from typing import Any, Final
 
 import pytest
+from api_helpers import Api, assert_problem
 
 from api.app import create_app
 from api.parts import ApiParts
@@ -99,3 +100,16 @@ def test_lists_go_on_alike(asked: dict[str, set[tuple[str, str]]]) -> None:
     assert paths["from"] == paths["to"]
     assert paths["from_day"] == paths["to_day"]
     assert not paths["source"] & paths["channel"]
+
+
+async def test_a_parameter_that_there_is_not_is_refused(api: Api) -> None:
+    """A filter that nobody reads would answer with everything; the answer names those that there are."""
+    for path in ("/v1/audit?since=2026-05-16T00:00:00Z", "/v1/receipts?limit=5&source=s3"):
+        body = assert_problem(await api.http.get(path), 422, "invalid")
+        (fault,) = body["errors"]
+        assert fault["field"] in ("query.since", "query.source")
+        assert "from" in fault["detail"]
+    body = assert_problem(await api.http.get("/v1/projects?+23480 99912345=1"), 422, "invalid")
+    assert body["errors"][0]["field"] == "query.(unreadable name)"
+    assert (await api.http.get("/v1/projects?limit=5&country=NG")).status_code == 200
+    assert (await api.http.get("/healthz?probe=1")).status_code == 200

@@ -1,0 +1,48 @@
+"""Query parameters that there are not are refused: a filter that nobody reads would answer something else."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+
+from api.errors import FieldProblem, Invalid
+from api.problems import shown
+
+_VERBS: Final = ("get", "post", "put", "patch", "delete")
+_known: dict[tuple[str, str], frozenset[str]] = {}
+"""Path and verb → names of its query parameters; read once, from the OpenAPI document."""
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Look at a request to an operation that has query parameters; the others have nothing to mix up.
+
+    Raises:
+        Invalid: one is none of this operation's; the answer names those that there are.
+    """
+    if not request.query_params:
+        return
+    if not _known:
+        _known.update(_read(request.app))
+    known = _known.get((request.scope["route"].path_format, request.method.lower()), frozenset())
+    unknown = [name for name in request.query_params if name not in known]
+    if known and unknown:
+        detail = f"There is no such parameter; there are: {', '.join(sorted(known))}."
+        raise Invalid(
+            errors=[
+                FieldProblem(field=f"query.{shown(name)}", code="unknown_parameter", detail=detail)
+                for name in unknown
+            ]
+        )
+
+
+def _read(app: FastAPI) -> dict[tuple[str, str], frozenset[str]]:
+    document: dict[str, Any] = app.openapi()
+    return {
+        (path, verb): frozenset(
+            parameter["name"]
+            for parameter in operations[verb].get("parameters", [])
+            if parameter["in"] == "query"
+        )
+        for path, operations in document["paths"].items()
+        for verb in _VERBS
+        if verb in operations
+    }
