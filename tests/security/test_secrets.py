@@ -88,7 +88,8 @@ def _work(installation: Installation) -> list[str]:
         "the file's outcomes",
     )
     wait_until(lambda: "'failed'" in str(api.get(f"/v1/runs?dataset_id={closed}")), 120, "the refused run")
-    wait_until(lambda: len(_reads(installation)) == 2, 120, lambda: _why_not(installation))
+    # three when a read overtook its device: refused, then replayed by itself
+    wait_until(lambda: len(_reads(installation)) >= 2, 120, lambda: _why_not(installation))
     return [token, str(api.token)]
 
 
