@@ -41,7 +41,8 @@ class RegistryReader:
             "log_level": 0,
         }
         self._consumer = Consumer(client_options(kafka, own))
-        self._admin = AdminClient(client_options(kafka, {"log_level": 0}))
+        self._asking = client_options(kafka, {"log_level": 0})
+        self._admin: AdminClient | None = None
         self._registry = registry
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -78,10 +79,19 @@ class RegistryReader:
                     raise RegistryBehind("registry topics were not read to their end in time")
 
     def _ends(self, timeout_s: float) -> dict[str, int]:
-        """Present end of each registry topic. Asked through another client: ours is busy reading."""
+        """Present end of each registry topic. Asked through another client: ours is busy reading.
+
+        One that failed is not asked again. After a broker came back it may go on to ask with the leader epoch
+        of before, and be fenced (`FENCED_LEADER_EPOCH`), for ever.
+        """
+        admin = self._admin = self._admin or AdminClient(self._asking)
         asked = {TopicPartition(name, 0): OffsetSpec.latest() for name in self._kinds}
-        futures = self._admin.list_offsets(asked, request_timeout=timeout_s)
-        return {tp.topic: future.result(timeout_s).offset for tp, future in futures.items()}
+        try:
+            futures = admin.list_offsets(asked, request_timeout=timeout_s)
+            return {tp.topic: future.result(timeout_s).offset for tp, future in futures.items()}
+        except (KafkaException, TimeoutError):
+            self._admin = None
+            raise
 
     def _run(self) -> None:
         while not self._stopping.is_set():

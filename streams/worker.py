@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 CATCH_UP_S = 5.0
 """Seconds for which the registry topics' end is waited for before it is asked for anew."""
+CATCH_UP_PAUSE_S = 0.5
+"""Seconds between two questions, when the answer was an error at once."""
 
 
 class Worker:
@@ -94,6 +96,7 @@ class Worker:
                 return self.registry_reader.catch_up(CATCH_UP_S)
             except RegistryBehind as exc:
                 log.warning("registry_behind", error=str(exc))
+                self._ending.wait(CATCH_UP_PAUSE_S)
         raise Abandoned
 
     def _lease(self, turn: Sequence[Prepared]) -> GroupLease:

@@ -131,6 +131,7 @@ class KafkaTails:
                 later = self._offsets(admin, places, OffsetSpec.for_timestamp(moment_ms))
                 after = {part: end if later[part] < 0 else later[part] for part, end in after.items()}
         except (KafkaException, TimeoutError) as error:
+            self._forget_client()
             raise TailsAway(type(error).__name__) from None
         return TopicState(str(found.topic_id), {part: (first[part], after[part]) for part in first})
 
@@ -159,6 +160,11 @@ class KafkaTails:
             if self._admin is None:
                 self._admin = AdminClient(self._config, logger=LibrdkafkaLog())
         return self._admin
+
+    def _forget_client(self) -> None:
+        """Ask another one the next time: this one may be fenced for ever, with a leader epoch of before."""
+        with self._lock:
+            self._admin = None
 
     @staticmethod
     def _offsets(admin: Any, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:

@@ -3,10 +3,19 @@
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
+from api.ledger import tails
+from api.ledger.tails import KafkaTails, TailsAway
 from schemas.registry import RegistryMessageError
+from schemas.topics import PAYMENTS
+from streams import registry_reader
 from streams.registry import Registry
+from streams.registry_reader import RegistryBehind, RegistryReader
+from sunledger.embedded.stack import Endpoints
 from tests.streams.world import ORG, register
+from tests.support.workers import Sender
 
 
 def device(number: int, external_id: str, version: int = 1, **more: Any) -> dict[str, Any]:
@@ -94,3 +103,58 @@ def test_matches_follow_scope_and_validity() -> None:
     assert registry.match(ORG, None, ("none", "M1"), moment - 1) == ("", "ambiguous")
     assert registry.match(ORG, registry.dataset(ORG, "ds"), ("M1",), moment - 1) == ("con_2", "matched")
     assert registry.match(ORG, registry.dataset(ORG, "ds"), ("M1",), moment) == ("", "unmatched")
+
+
+class FirstIsFenced(AdminClient):
+    """Clients of which the first one goes on with a leader epoch of before, as after a broker's restart."""
+
+    made = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        FirstIsFenced.made += 1
+        self.fenced = FirstIsFenced.made == 1
+
+    def list_offsets(self, *args: Any, **kwargs: Any) -> Any:
+        """The broker's answer, or its refusal."""
+        if self.fenced:
+            raise KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))
+        return super().list_offsets(*args, **kwargs)
+
+
+@pytest.fixture
+def fenced(monkeypatch: pytest.MonkeyPatch) -> type[FirstIsFenced]:
+    """Such clients wherever ends of topics are asked for."""
+    monkeypatch.setattr(FirstIsFenced, "made", 0)
+    for module in (registry_reader, tails):
+        monkeypatch.setattr(module, "AdminClient", FirstIsFenced)
+    return FirstIsFenced
+
+
+def test_a_fenced_client_is_not_asked_again(
+    fenced: type[FirstIsFenced], endpoints: Endpoints, kafka_prefix: str
+) -> None:
+    """The registry is read to its end by the next try; a worker would stand still for ever otherwise."""
+    sender, registry = Sender(endpoints.kafka, kafka_prefix), Registry()
+    organization = sender.organization()
+    sender.close()
+    reader = RegistryReader(endpoints.kafka, kafka_prefix, registry)
+    reader.start()
+    with pytest.raises(RegistryBehind, match="FENCED_LEADER_EPOCH"):
+        reader.catch_up(5)
+    reader.catch_up(60)
+    reader.stop()
+    assert registry.has_organization(organization)
+    assert fenced.made == 2
+
+
+def test_a_fenced_client_of_the_api_is_not_asked_again(
+    fenced: type[FirstIsFenced], endpoints: Endpoints, kafka_prefix: str
+) -> None:
+    """What lies in a topic is told by the next question."""
+    topics = KafkaTails(endpoints.kafka)
+    topic = PAYMENTS.full_name(kafka_prefix)
+    with pytest.raises(TailsAway):
+        topics.state(topic)
+    assert set(topics.state(topic).spans) == set(range(PAYMENTS.partitions))
+    assert fenced.made == 2
