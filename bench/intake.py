@@ -68,7 +68,7 @@ def write_file(path: Path, rows: int) -> None:
 
 def intake(path: Path, kafka: str, prefix: str) -> dict[str, float]:
     """The way of a file into the topic; peak memory in MB includes the interpreter and its modules."""
-    collect_seldom()
+    collect_seldom(50_000)
     dataset = Dataset("dts_bench", "org_bench", "s3", "daily", SheetLocation("bench"))
     file = FileRecord(
         "fil_bench", "run_bench", dataset.id, "s3://bench/file@1", FileState.CLAIMED, datetime.now(UTC)

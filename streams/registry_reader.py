@@ -9,9 +9,10 @@ import time
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from producers.kafka_access import Kafka, client_options
+from producers.kafka_admin import Asker
 from schemas.registry import RegistryMessageError, parse
 from schemas.topics import kinds_by_topic
 from streams.registry import Registry
@@ -41,8 +42,7 @@ class RegistryReader:
             "log_level": 0,
         }
         self._consumer = Consumer(client_options(kafka, own))
-        self._asking = client_options(kafka, {"log_level": 0})
-        self._admin: AdminClient | None = None
+        self._asker = Asker(kafka)
         self._registry = registry
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -79,19 +79,11 @@ class RegistryReader:
                     raise RegistryBehind("registry topics were not read to their end in time")
 
     def _ends(self, timeout_s: float) -> dict[str, int]:
-        """Present end of each registry topic. Asked through another client: ours is busy reading.
-
-        One that failed is not asked again. After a broker came back it may go on to ask with the leader epoch
-        of before, and be fenced (`FENCED_LEADER_EPOCH`), for ever.
-        """
-        admin = self._admin = self._admin or AdminClient(self._asking)
+        """Present end of each registry topic. Asked through another client: ours is busy reading."""
         asked = {TopicPartition(name, 0): OffsetSpec.latest() for name in self._kinds}
-        try:
+        with self._asker.client() as admin:
             futures = admin.list_offsets(asked, request_timeout=timeout_s)
             return {tp.topic: future.result(timeout_s).offset for tp, future in futures.items()}
-        except (KafkaException, TimeoutError):
-            self._admin = None
-            raise
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -1,7 +1,6 @@
 """A worker: everything of `streams/` put together for one process."""
 
 import asyncio
-import gc
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import faust
 import structlog
 from faust.types import TP
 
+from producers.collector import collect_seldom
 from producers.publisher import Publisher
 from schemas.origins import OriginSigner
 from schemas.personal import Sealer
@@ -131,8 +131,7 @@ class Worker:
     def run(self) -> int:
         """Run until stopped by a signal (0) or by a failure (1); blocks."""
         # a turn holds many small objects for a moment: collecting at every 700th costs a third of the time
-        gc.freeze()
-        gc.set_threshold(200_000, 20, 100)
+        collect_seldom(200_000)
         ids = self._topic_ids()
         self.registry_reader.start()
         self._catch_up()

@@ -36,7 +36,7 @@ RECONCILE_S = 3600.0
 
 def run_producers(settings: ProducersSettings) -> int:
     """Run pollers, outbox relay and brakes until SIGTERM (0) or until one of them fails (1)."""
-    collect_seldom()
+    collect_seldom(50_000)
     sql_url = settings.sql_url.get_secret_value()
     migrations.sql(sql_url)
     migrations.topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)

@@ -16,10 +16,11 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from producers.connection import LibrdkafkaLog
 from producers.kafka_access import Kafka, client_options
+from producers.kafka_admin import Asker
 
 _PATIENCE_S: Final = 2.0
 _LOOKS_AT_ONCE: Final = 4
@@ -107,9 +108,8 @@ class KafkaTails:
     def __init__(self, kafka: Kafka) -> None:
         own = {"client.id": "sunledger-why", "log_level": 0, "reconnect.backoff.max.ms": 1000}
         self._config = client_options(kafka, own)
-        self._lock = threading.Lock()
+        self._asker = Asker(kafka, own)
         self._looks = threading.BoundedSemaphore(_LOOKS_AT_ONCE)
-        self._admin: Any = None
 
     def state(self, topic: str) -> TopicState:
         """See `TopicTails.state`."""
@@ -121,17 +121,16 @@ class KafkaTails:
 
     def _state(self, topic: str, moment_ms: int | None) -> TopicState:
         try:
-            admin = self._client()
-            asked = admin.describe_topics(TopicCollection([topic]), request_timeout=_PATIENCE_S)
-            found = asked[topic].result(_PATIENCE_S)
-            places = [TopicPartition(topic, part.id) for part in found.partitions]
-            first = self._offsets(admin, places, OffsetSpec.earliest())
-            after = self._offsets(admin, places, OffsetSpec.latest())
-            if moment_ms is not None:
-                later = self._offsets(admin, places, OffsetSpec.for_timestamp(moment_ms))
-                after = {part: end if later[part] < 0 else later[part] for part, end in after.items()}
+            with self._asker.client() as admin:
+                asked = admin.describe_topics(TopicCollection([topic]), request_timeout=_PATIENCE_S)
+                found = asked[topic].result(_PATIENCE_S)
+                places = [TopicPartition(topic, part.id) for part in found.partitions]
+                first = self._offsets(admin, places, OffsetSpec.earliest())
+                after = self._offsets(admin, places, OffsetSpec.latest())
+                if moment_ms is not None:
+                    later = self._offsets(admin, places, OffsetSpec.for_timestamp(moment_ms))
+                    after = {part: end if later[part] < 0 else later[part] for part, end in after.items()}
         except (KafkaException, TimeoutError) as error:
-            self._forget_client()
             raise TailsAway(type(error).__name__) from None
         return TopicState(str(found.topic_id), {part: (first[part], after[part]) for part in first})
 
@@ -154,17 +153,6 @@ class KafkaTails:
                             look.found.append(record)
         look.complete = not ends and all(last - first <= share for first, last in held.values())
         return look
-
-    def _client(self) -> Any:
-        with self._lock:
-            if self._admin is None:
-                self._admin = AdminClient(self._config, logger=LibrdkafkaLog())
-        return self._admin
-
-    def _forget_client(self) -> None:
-        """Ask another one the next time: this one may be fenced for ever, with a leader epoch of before."""
-        with self._lock:
-            self._admin = None
 
     @staticmethod
     def _offsets(admin: Any, places: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:

@@ -6,11 +6,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from api.ledger import tails
 from api.ledger.tails import KafkaTails, TailsAway
+from producers import kafka_admin
 from schemas.registry import RegistryMessageError
 from schemas.topics import PAYMENTS
-from streams import registry_reader
 from streams.registry import Registry
 from streams.registry_reader import RegistryBehind, RegistryReader
 from sunledger.embedded.stack import Endpoints
@@ -126,8 +125,7 @@ class FirstIsFenced(AdminClient):
 def fenced(monkeypatch: pytest.MonkeyPatch) -> type[FirstIsFenced]:
     """Such clients wherever ends of topics are asked for."""
     monkeypatch.setattr(FirstIsFenced, "made", 0)
-    for module in (registry_reader, tails):
-        monkeypatch.setattr(module, "AdminClient", FirstIsFenced)
+    monkeypatch.setattr(kafka_admin, "AdminClient", FirstIsFenced)
     return FirstIsFenced
 
 
