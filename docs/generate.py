@@ -7,7 +7,6 @@
 
 import ast
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from inspect import getsource
@@ -298,27 +297,22 @@ def _described() -> tuple[dict[str, dict[str, str]], dict[str, list[dict[str, st
             " WHERE database = 'sunledger' ORDER BY table, position"
         ):
             columns[column["table"]].append(column)
-        for row in found:
-            if row["name"].endswith("_as_known"):
-                # the columns of a view with a parameter are told only when it is asked, without comments
-                plain = columns.get(row["name"].removesuffix("_as_known"), ())
-                comments = {column["name"]: column["comment"] for column in plain}
-                comments |= dict(re.findall(r"`(\w+)` [^`]*? COMMENT '([^']*)'", row["create_table_query"]))
-                columns[row["name"]] = [
-                    {**column, "comment": comments.get(column["name"], "")}
-                    for column in ask(f"DESCRIBE TABLE sunledger.{row['name']}(at = '2026-06-30')")
-                ]
     finally:
         engine.close()
     return {row["name"]: row for row in found}, columns
 
 
 def _table_section(about: dict[str, str], columns: list[dict[str, str]]) -> str:
+    name = about["name"]
+    if name.endswith("_as_known"):
+        call = f"{name}(at = '2026-06-30 23:59:59.999')"
+        plain = name.removesuffix("_as_known")
+        return f"### `{name}`\n\n`{plain}` as it was known at the moment `at`, a text in UTC: `{call}`."
     keys = f"\n\nOrdered by `{about['sorting_key']}`" if about["sorting_key"] else ""
     keys += f", partitioned by `{about['partition_key']}`." if about["partition_key"] else "." if keys else ""
     rows = [(f"`{column['name']}`", f"`{column['type']}`", column["comment"]) for column in columns]
     meaning = about["comment"] if about["comment"].endswith("?") else f"{about['comment']}."
-    return f"### `{about['name']}`\n\n{meaning}{keys}\n\n{table(('column', 'type', 'meaning'), rows)}"
+    return f"### `{name}`\n\n{meaning}{keys}\n\n{table(('column', 'type', 'meaning'), rows)}"
 
 
 # -- writing

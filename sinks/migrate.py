@@ -11,6 +11,8 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
+from sinks.known_views import with_present
+
 DDL_FOLDER: Final = Path(__file__).parent / "ddl"
 
 _MIGRATIONS_TABLE: Final = """
@@ -40,9 +42,13 @@ class Migration:
     sha256: str
 
     def statements(self, database: str) -> list[str]:
-        """The statements of the file, for one database. A line that ends in `;` ends a statement."""
-        text = self.text.replace("{database}", quoted(database))
-        return [part.strip() for part in text.split(";\n") if part.strip()]
+        """The statements of the file, for one database. A line that ends in `;` ends a statement.
+
+        A statement that makes a view `…_as_known` makes the view of all that is known as well.
+        """
+        parts = [part.strip() for part in self.text.split(";\n") if part.strip()]
+        found = [statement for part in parts for statement in with_present(part)]
+        return [statement.replace("{database}", quoted(database)) for statement in found]
 
 
 def quoted(identifier: str) -> str:
@@ -74,10 +80,17 @@ def migrate(client: Client, database: str, folder: Path = DDL_FOLDER) -> list[st
     changed = [m.name for m in found if applied.get(m.name, m.sha256) != m.sha256]
     if changed:
         raise ChangedMigrationError(f"changed after it was applied: {', '.join(changed)}")
-    missing = [m for m in found if m.name not in applied]
-    for migration in missing:
-        _apply(client, database, migration)
-    return [m.name for m in missing]
+    done: list[Migration] = []
+    try:
+        for migration in (m for m in found if m.name not in applied):
+            for statement in migration.statements(database):
+                client.command(statement)
+            done.append(migration)
+    finally:
+        if done:
+            rows = [(m.name, m.sha256) for m in done]
+            client.insert("schema_migrations", rows, ["name", "sha256"], database=database)
+    return [m.name for m in done]
 
 
 def _is_begun(client: Client, database: str) -> bool:
@@ -95,13 +108,3 @@ def applied_migrations(client: Client, database: str) -> dict[str, str]:
         f"SELECT name, toString(sha256) FROM {quoted(database)}.schema_migrations ORDER BY applied_at"
     ).result_rows
     return dict(rows)
-
-
-def _apply(client: Client, database: str, migration: Migration) -> None:
-    for statement in migration.statements(database):
-        client.command(statement)
-    client.command(
-        f"INSERT INTO {quoted(database)}.schema_migrations (name, sha256)"
-        " SELECT {name:String}, {sha256:String}",
-        parameters={"name": migration.name, "sha256": migration.sha256},
-    )

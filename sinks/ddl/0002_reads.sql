@@ -27,7 +27,9 @@ CREATE TABLE IF NOT EXISTS {database}.read_versions
     replay_of Nullable(UInt64) COMMENT 'Position of the quarantined record this one replays',
     first_wins UInt64 MATERIALIZED 18446744073709551615 - toUnixTimestamp64Milli(stored_at) COMMENT 'Inverted stored_at: the row stored first survives a merge',
     INDEX by_identity identity TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_position position TYPE minmax GRANULARITY 4
+    INDEX by_position position TYPE minmax GRANULARITY 4,
+    -- The verifier compares new rows with the ledger all the time.
+    INDEX by_stored_at stored_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(first_wins)
 PARTITION BY sipHash64(device_id) % 4

@@ -23,9 +23,12 @@ CREATE TABLE IF NOT EXISTS {database}.ledger_rows
     first_wins UInt64 MATERIALIZED 18446744073709551615 - toUnixTimestamp64Milli(stored_at) COMMENT 'Inverted stored_at: the verdict stored first survives a merge',
     INDEX by_record_id record_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_identity identity TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_source_ref source_ref TYPE bloom_filter(0.01) GRANULARITY 4,
     INDEX by_dataset_id dataset_id TYPE bloom_filter(0.01) GRANULARITY 4,
-    INDEX by_replay_of replay_of TYPE minmax GRANULARITY 1
+    INDEX by_replay_of replay_of TYPE minmax GRANULARITY 1,
+    -- Receipts are asked for by fifty at once: a coarser filter let one granule in two through. Receipts of
+    -- devices' requests sort by time, so a stretch of time is a range of them.
+    INDEX by_receipt source_ref TYPE bloom_filter(0.0001) GRANULARITY 1,
+    INDEX by_receipt_range source_ref TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(first_wins)
 ORDER BY (topic, position)
@@ -44,7 +47,10 @@ CREATE TABLE IF NOT EXISTS {database}.ledger_ranges
     lost UInt64 COMMENT 'Number of offsets lost to retention before they could be read',
     generation Int64 COMMENT 'Generation of the consumer group',
     worker String COMMENT 'Name of the worker process',
-    stored_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was stored, clock of the server, UTC, milliseconds'
+    stored_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was stored, clock of the server, UTC, milliseconds',
+    -- The verifier needs to know which offsets have no ledger row of their own, and why.
+    copies Array(UInt64) COMMENT 'Offsets of records that were forwarded here: their ledger rows have the position of their origin',
+    markers Array(UInt64) COMMENT 'Offsets that hold no record: transaction markers'
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (topic, epoch, partition, first_offset, next_offset)

@@ -1,7 +1,7 @@
 -- Registry objects in their newest version, archived ones included.
 -- A view `…_as_known` has the parameter `at` and sees what was known at that moment (UTC): versions by known_at,
--- facts and decisions by stored_at. The view of the same name without it asks for the end of the time that a
--- DateTime64 holds, so that there is one definition of both.
+-- facts and decisions by stored_at. `migrate` makes the view of the same name without the ending from the same text,
+-- see `sinks/known_views.py`, so that there is one definition of both.
 -- The query condition cache is off wherever a table is read: up to 26.9 a join's runtime filter makes it remember
 -- rows as not matching that match later (ClickHouse pull request 119823): a late project was never found.
 CREATE OR REPLACE VIEW {database}.organizations
@@ -22,15 +22,6 @@ SETTINGS use_query_condition_cache = 0
 COMMENT 'Organisations in their newest version, archived ones included';
 
 CREATE OR REPLACE VIEW {database}.projects_as_known
-AS SELECT id, number, version, organization_id, name, country, programme_ids, archived, changed_at, known_at
-FROM {database}.project_versions
-WHERE known_at <= {at:DateTime64(3, 'UTC')}
-ORDER BY id, version DESC, known_at
-LIMIT 1 BY id
-SETTINGS use_query_condition_cache = 0
-COMMENT 'Projects in their newest version, archived ones included, as known at the moment `at`';
-
-CREATE OR REPLACE VIEW {database}.projects
 (
     id String COMMENT 'Id of the object',
     number UInt64 COMMENT 'The same object as an integer',
@@ -43,19 +34,15 @@ CREATE OR REPLACE VIEW {database}.projects
     changed_at DateTime64(3, 'UTC') COMMENT 'When it was changed in the registry, UTC, milliseconds',
     known_at DateTime64(3, 'UTC') COMMENT 'When this version became known here, clock of the server, UTC, milliseconds'
 )
-AS SELECT * FROM {database}.projects_as_known(at = '2299-12-31 23:59:59.999')
-COMMENT 'Projects in their newest version, archived ones included';
-
-CREATE OR REPLACE VIEW {database}.devices_as_known
-AS SELECT id, number, version, organization_id, project_id, external_id, manufacturer, serial_number, capacity_kw, commissioned_on, onboarded_at, archived, changed_at, known_at
-FROM {database}.device_versions
+AS SELECT id, number, version, organization_id, name, country, programme_ids, archived, changed_at, known_at
+FROM {database}.project_versions
 WHERE known_at <= {at:DateTime64(3, 'UTC')}
 ORDER BY id, version DESC, known_at
 LIMIT 1 BY id
 SETTINGS use_query_condition_cache = 0
-COMMENT 'Devices in their newest version, archived ones included, as known at the moment `at`';
+COMMENT 'Projects in their newest version, archived ones included. As known at the moment `at`';
 
-CREATE OR REPLACE VIEW {database}.devices
+CREATE OR REPLACE VIEW {database}.devices_as_known
 (
     id String COMMENT 'Id of the object',
     number UInt64 COMMENT 'The same object as an integer',
@@ -72,19 +59,15 @@ CREATE OR REPLACE VIEW {database}.devices
     changed_at DateTime64(3, 'UTC') COMMENT 'When it was changed in the registry, UTC, milliseconds',
     known_at DateTime64(3, 'UTC') COMMENT 'When this version became known here, clock of the server, UTC, milliseconds'
 )
-AS SELECT * FROM {database}.devices_as_known(at = '2299-12-31 23:59:59.999')
-COMMENT 'Devices in their newest version, archived ones included';
-
-CREATE OR REPLACE VIEW {database}.connections_as_known
-AS SELECT id, number, version, organization_id, project_id, external_id, customer_external_id, device_id, valid_from, valid_to, archived, changed_at, known_at
-FROM {database}.connection_versions
+AS SELECT id, number, version, organization_id, project_id, external_id, manufacturer, serial_number, capacity_kw, commissioned_on, onboarded_at, archived, changed_at, known_at
+FROM {database}.device_versions
 WHERE known_at <= {at:DateTime64(3, 'UTC')}
 ORDER BY id, version DESC, known_at
 LIMIT 1 BY id
 SETTINGS use_query_condition_cache = 0
-COMMENT 'Connections in their newest version, archived ones included, as known at the moment `at`';
+COMMENT 'Devices in their newest version, archived ones included. As known at the moment `at`';
 
-CREATE OR REPLACE VIEW {database}.connections
+CREATE OR REPLACE VIEW {database}.connections_as_known
 (
     id String COMMENT 'Id of the object',
     number UInt64 COMMENT 'The same object as an integer',
@@ -100,19 +83,15 @@ CREATE OR REPLACE VIEW {database}.connections
     changed_at DateTime64(3, 'UTC') COMMENT 'When it was changed in the registry, UTC, milliseconds',
     known_at DateTime64(3, 'UTC') COMMENT 'When this version became known here, clock of the server, UTC, milliseconds'
 )
-AS SELECT * FROM {database}.connections_as_known(at = '2299-12-31 23:59:59.999')
-COMMENT 'Connections in their newest version, archived ones included';
-
-CREATE OR REPLACE VIEW {database}.datasets_as_known
-AS SELECT id, number, version, organization_id, name, provider, source, type, target, project_ids, programme_id, id_namespace, conflict_rule, default_currency, schedule, state, profile, archived, changed_at, known_at
-FROM {database}.dataset_versions
+AS SELECT id, number, version, organization_id, project_id, external_id, customer_external_id, device_id, valid_from, valid_to, archived, changed_at, known_at
+FROM {database}.connection_versions
 WHERE known_at <= {at:DateTime64(3, 'UTC')}
 ORDER BY id, version DESC, known_at
 LIMIT 1 BY id
 SETTINGS use_query_condition_cache = 0
-COMMENT 'Datasets in their newest version, archived ones included, as known at the moment `at`';
+COMMENT 'Connections in their newest version, archived ones included. As known at the moment `at`';
 
-CREATE OR REPLACE VIEW {database}.datasets
+CREATE OR REPLACE VIEW {database}.datasets_as_known
 (
     id String COMMENT 'Id of the object',
     number UInt64 COMMENT 'The same object as an integer',
@@ -135,5 +114,10 @@ CREATE OR REPLACE VIEW {database}.datasets
     changed_at DateTime64(3, 'UTC') COMMENT 'When it was changed in the registry, UTC, milliseconds',
     known_at DateTime64(3, 'UTC') COMMENT 'When this version became known here, clock of the server, UTC, milliseconds'
 )
-AS SELECT * FROM {database}.datasets_as_known(at = '2299-12-31 23:59:59.999')
-COMMENT 'Datasets in their newest version, archived ones included';
+AS SELECT id, number, version, organization_id, name, provider, source, type, target, project_ids, programme_id, id_namespace, conflict_rule, default_currency, schedule, state, profile, archived, changed_at, known_at
+FROM {database}.dataset_versions
+WHERE known_at <= {at:DateTime64(3, 'UTC')}
+ORDER BY id, version DESC, known_at
+LIMIT 1 BY id
+SETTINGS use_query_condition_cache = 0
+COMMENT 'Datasets in their newest version, archived ones included. As known at the moment `at`';

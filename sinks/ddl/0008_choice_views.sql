@@ -1,20 +1,5 @@
 -- Which versions count, for the few records that have several; everything else has one version.
 CREATE OR REPLACE VIEW {database}.decisions_in_force_as_known
-AS SELECT organization_id, toString(record_type) AS record_type, identity, decision_id, toString(decision) AS decision, selected, known, decided_by, rule, in_force_from AS decided_at
-FROM
-(
-    -- A decision that is written again after a crash stays what it was at first, merged or not.
-    SELECT *, in_force_from FROM {database}.decisions
-    WHERE stored_at <= {at:DateTime64(3, 'UTC')}
-    ORDER BY stored_at
-    LIMIT 1 BY organization_id, identity, decision_id
-)
-ORDER BY in_force_from DESC, decision_id DESC
-LIMIT 1 BY organization_id, record_type, identity
-SETTINGS use_query_condition_cache = 0
-COMMENT 'The latest decision about each record, as known at the moment `at`';
-
-CREATE OR REPLACE VIEW {database}.decisions_in_force
 (
     organization_id String COMMENT 'Organisation that owns the record',
     record_type String COMMENT 'payment or read',
@@ -27,8 +12,19 @@ CREATE OR REPLACE VIEW {database}.decisions_in_force
     rule String COMMENT 'The conflict rule that decided; of a person who decided in bulk the filter as JSON; else empty',
     decided_at DateTime64(3, 'UTC') COMMENT 'When it was decided, UTC, milliseconds'
 )
-AS SELECT * FROM {database}.decisions_in_force_as_known(at = '2299-12-31 23:59:59.999')
-COMMENT 'The latest decision about each record';
+AS SELECT organization_id, toString(record_type) AS record_type, identity, decision_id, toString(decision) AS decision, selected, known, decided_by, rule, in_force_from AS decided_at
+FROM
+(
+    -- A decision that is written again after a crash stays what it was at first, merged or not.
+    SELECT *, in_force_from FROM {database}.decisions
+    WHERE stored_at <= {at:DateTime64(3, 'UTC')}
+    ORDER BY stored_at
+    LIMIT 1 BY organization_id, identity, decision_id
+)
+ORDER BY in_force_from DESC, decision_id DESC
+LIMIT 1 BY organization_id, record_type, identity
+SETTINGS use_query_condition_cache = 0
+COMMENT 'The latest decision about each record. As known at the moment `at`';
 
 -- A payment is a case when it has several contents, whatever its versions were called when they were stored: two
 -- that were both accepted must not both count. Only those that count do so by outcome; outcomes are history.
@@ -50,7 +46,7 @@ WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     AND identity IN (SELECT identity FROM {database}.payment_versions GROUP BY identity HAVING count() > 1)
 GROUP BY organization_id, identity
 SETTINGS use_query_condition_cache = 0
-COMMENT 'Payments with several versions, as known at the moment `at`';
+COMMENT 'Payments with several versions. As known at the moment `at`';
 
 CREATE OR REPLACE VIEW {database}.payments_set_aside_as_known
 (
@@ -65,7 +61,7 @@ LEFT JOIN
 (
     SELECT * FROM {database}.decisions_in_force_as_known(at = {at:DateTime64(3, 'UTC')}) WHERE record_type = 'payment'
 ) AS d ON d.organization_id = v.organization_id AND d.identity = v.identity
-COMMENT 'Versions of payments that do not count: by the latest decision, without one all but the first, as known at the moment `at`';
+COMMENT 'Versions of payments that do not count: by the latest decision, without one all but the first. As known at the moment `at`';
 
 -- Reads are too many to be counted so. Two accepted versions of a read are reported by the verifier and listed in
 -- `conflicts`; a decision about them is obeyed.
@@ -91,7 +87,7 @@ WHERE stored_at <= {at:DateTime64(3, 'UTC')}
     )
 GROUP BY organization_id, identity
 SETTINGS use_query_condition_cache = 0
-COMMENT 'Reads with a version stored as a conflict, or a decision, as known at the moment `at`';
+COMMENT 'Reads with a version stored as a conflict, or a decision. As known at the moment `at`';
 
 CREATE OR REPLACE VIEW {database}.reads_set_aside_as_known
 (
@@ -106,4 +102,4 @@ LEFT JOIN
 (
     SELECT * FROM {database}.decisions_in_force_as_known(at = {at:DateTime64(3, 'UTC')}) WHERE record_type = 'read'
 ) AS d ON d.organization_id = v.organization_id AND d.identity = v.identity
-COMMENT 'Versions of reads that do not count: by the latest decision, without one all but the first, as known at the moment `at`';
+COMMENT 'Versions of reads that do not count: by the latest decision, without one all but the first. As known at the moment `at`';

@@ -1,19 +1,15 @@
 -- What a METER_ID or EXTERNAL_ID may match, and which device measures a connection.
 CREATE OR REPLACE VIEW {database}.match_candidates_as_known
-AS SELECT organization_id, trimBoth(c.external_id) AS external_id, groupArray((project_id, id, valid_from, valid_to)) AS candidates
-FROM {database}.connections_as_known(at = {at:DateTime64(3, 'UTC')}) AS c
-WHERE NOT archived AND trimBoth(c.external_id) != ''
-GROUP BY organization_id, external_id
-COMMENT 'Connections in use by external_id, as known at the moment `at`';
-
-CREATE OR REPLACE VIEW {database}.match_candidates
 (
     organization_id String COMMENT 'Organisation that owns the connections',
     external_id String COMMENT 'external_id of the connections, trimmed',
     candidates Array(Tuple(project_id String, connection_id String, valid_from Nullable(DateTime64(3, 'UTC')), valid_to Nullable(DateTime64(3, 'UTC')))) COMMENT 'Connections in use with this external_id; valid_to is excluded; times in UTC'
 )
-AS SELECT * FROM {database}.match_candidates_as_known(at = '2299-12-31 23:59:59.999')
-COMMENT 'Connections in use by external_id';
+AS SELECT organization_id, trimBoth(c.external_id) AS external_id, groupArray((project_id, id, valid_from, valid_to)) AS candidates
+FROM {database}.connections_as_known(at = {at:DateTime64(3, 'UTC')}) AS c
+WHERE NOT archived AND trimBoth(c.external_id) != ''
+GROUP BY organization_id, external_id
+COMMENT 'Connections in use by external_id. As known at the moment `at`';
 
 CREATE OR REPLACE VIEW {database}.bounded_ids_as_known
 (
@@ -23,30 +19,24 @@ CREATE OR REPLACE VIEW {database}.bounded_ids_as_known
 AS SELECT DISTINCT organization_id, trimBoth(c.external_id) AS external_id
 FROM {database}.connections_as_known(at = {at:DateTime64(3, 'UTC')}) AS c
 WHERE NOT archived AND (valid_from IS NOT NULL OR valid_to IS NOT NULL)
-COMMENT 'external_ids for which the time of a payment matters, as known at the moment `at`';
+COMMENT 'external_ids for which the time of a payment matters. As known at the moment `at`';
 
 CREATE OR REPLACE VIEW {database}.dataset_scopes_as_known
-AS SELECT organization_id, id AS dataset_id, arrayJoin(project_ids) AS project_id
-FROM {database}.datasets_as_known(at = {at:DateTime64(3, 'UTC')})
-WHERE target = 'project'
-UNION ALL
-SELECT d.organization_id AS organization_id, d.id AS dataset_id, p.id AS project_id
-FROM {database}.datasets_as_known(at = {at:DateTime64(3, 'UTC')}) AS d
-INNER JOIN
-(
-    SELECT organization_id, id, programme_id FROM {database}.projects_as_known(at = {at:DateTime64(3, 'UTC')}) ARRAY JOIN programme_ids AS programme_id
-) AS p ON p.organization_id = d.organization_id AND p.programme_id = d.programme_id
-WHERE d.target = 'programme'
-COMMENT 'Projects within which the payments of a dataset may match, as known at the moment `at`';
-
-CREATE OR REPLACE VIEW {database}.dataset_scopes
 (
     organization_id String COMMENT 'Organisation that owns the dataset',
     dataset_id String COMMENT 'Dataset',
     project_id String COMMENT 'Project within which its payments may match'
 )
-AS SELECT * FROM {database}.dataset_scopes_as_known(at = '2299-12-31 23:59:59.999')
-COMMENT 'Projects within which the payments of a dataset may match';
+AS SELECT d.organization_id AS organization_id, d.id AS dataset_id, arrayJoin(if(d.target = 'programme', p.enrolled, d.project_ids)) AS project_id
+FROM {database}.datasets_as_known(at = {at:DateTime64(3, 'UTC')}) AS d
+LEFT JOIN
+(
+    SELECT organization_id, programme_id, groupArray(id) AS enrolled
+    FROM {database}.projects_as_known(at = {at:DateTime64(3, 'UTC')})
+    ARRAY JOIN programme_ids AS programme_id
+    GROUP BY organization_id, programme_id
+) AS p ON p.organization_id = d.organization_id AND p.programme_id = d.programme_id
+COMMENT 'Projects within which the payments of a dataset may match. As known at the moment `at`';
 
 CREATE OR REPLACE VIEW {database}.connection_devices_as_known
 (
@@ -63,4 +53,4 @@ LEFT JOIN
     WHERE NOT archived AND name != ''
     GROUP BY project_id, name
 ) AS d ON d.project_id = c.project_id AND d.name = trimBoth(c.external_id)
-COMMENT 'The device that measures each connection, as known at the moment `at`';
+COMMENT 'The device that measures each connection. As known at the moment `at`';

@@ -1,5 +1,20 @@
 -- The evidence per connection, worked out at the moment of asking.
 CREATE OR REPLACE VIEW {database}.verification_as_known
+(
+    organization_id String COMMENT 'Organisation that owns the connection',
+    project_id String COMMENT 'Project of the connection',
+    connection_id String COMMENT 'Connection',
+    external_id String COMMENT 'Id of the connection that METER_ID or EXTERNAL_ID of its payments equals',
+    verified Bool COMMENT 'At least one counted payment',
+    payments UInt64 COMMENT 'Number of counted payments',
+    first_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the first counted payment, UTC; NULL for none',
+    last_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the last counted payment, UTC; NULL for none',
+    totals Map(String, Decimal(38, 9)) COMMENT 'PAYMENT_AMOUNT of counted payments by currency, in units of the currency',
+    totals_by_type Map(String, Map(String, Decimal(38, 9))) COMMENT 'PAYMENT_AMOUNT as sent by currency and TRANSACTION_TYPE (empty key: none given), STATUS error and pending left out',
+    net_totals Map(String, Decimal(38, 9)) COMMENT 'By currency: payments as received, reversed ones included, less the amounts of REVERSALs without sign',
+    energy_wh Decimal(38, 6) COMMENT 'Energy of its device in Wh, see reads.energy_wh; 0 without a device',
+    device_id String COMMENT 'Device named by the connection, else the only one of the project whose external id or serial number equals external_id; empty for none'
+)
 AS SELECT
     c.organization_id AS organization_id,
     c.project_id AS project_id,
@@ -101,23 +116,4 @@ LEFT JOIN
     GROUP BY organization_id, device_id
 ) AS r ON r.organization_id = c.organization_id AND r.device_id = d.device_id
 WHERE NOT c.archived
-COMMENT 'The view verification as it was known at the moment `at` (text in UTC): verification_as_known(at = ''2026-06-30 23:59:59.999'')';
-
-CREATE OR REPLACE VIEW {database}.verification
-(
-    organization_id String COMMENT 'Organisation that owns the connection',
-    project_id String COMMENT 'Project of the connection',
-    connection_id String COMMENT 'Connection',
-    external_id String COMMENT 'Id of the connection that METER_ID or EXTERNAL_ID of its payments equals',
-    verified Bool COMMENT 'At least one counted payment',
-    payments UInt64 COMMENT 'Number of counted payments',
-    first_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the first counted payment, UTC; NULL for none',
-    last_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the last counted payment, UTC; NULL for none',
-    totals Map(String, Decimal(38, 9)) COMMENT 'PAYMENT_AMOUNT of counted payments by currency, in units of the currency',
-    totals_by_type Map(String, Map(String, Decimal(38, 9))) COMMENT 'PAYMENT_AMOUNT as sent by currency and TRANSACTION_TYPE (empty key: none given), STATUS error and pending left out',
-    net_totals Map(String, Decimal(38, 9)) COMMENT 'By currency: payments as received, reversed ones included, less the amounts of REVERSALs without sign',
-    energy_wh Decimal(38, 6) COMMENT 'Energy of its device in Wh, see reads.energy_wh; 0 without a device',
-    device_id String COMMENT 'Device named by the connection, else the only one of the project whose external id or serial number equals external_id; empty for none'
-)
-AS SELECT * FROM {database}.verification_as_known(at = '2299-12-31 23:59:59.999')
-COMMENT 'One row per connection in use: is it real and in use?';
+COMMENT 'One row per connection in use: is it real and in use. As known at the moment `at`';

@@ -16,18 +16,6 @@ ORDER BY (topic, position, stored_at)
 SETTINGS fsync_after_insert = 1
 COMMENT 'What was done about refused rows: appended, never edited; the latest one of a row counts';
 
--- A line that was delivered twice, or a replay that was sent twice, is one received row: whoever acts on one of
--- its records acts on all of them, or two corrections with two IDs would be two payments of one row.
-ALTER TABLE {database}.quarantine_rows
-    ADD COLUMN IF NOT EXISTS received_row UInt64 MATERIALIZED multiIf(
-        replay_of IS NOT NULL, sipHash64('replay', organization_id, assumeNotNull(replay_of)),
-        line != 0 AND source_ref != '', sipHash64('line', organization_id, dataset_id, source_ref, line),
-        sipHash64('record', position))
-    COMMENT 'Hash that is the same, within a topic, for all records of one received row: one line of one source_ref, or replays of one record; others are rows by themselves';
-
-ALTER TABLE {database}.quarantine_rows
-    ADD INDEX IF NOT EXISTS by_received_row received_row TYPE bloom_filter(0.001) GRANULARITY 1;
-
 CREATE OR REPLACE VIEW {database}.quarantine
 (
     organization_id String COMMENT 'Organisation of the record header, known or not',

@@ -9,6 +9,7 @@ import pytest
 from sinks_helpers import Store, numbers
 
 from sinks.client import connect
+from sinks.known_views import with_present
 from sinks.migrate import DDL_FOLDER, ChangedMigrationError, applied_migrations, migrate, migrations
 from sinks.queries import pending_migrations
 from sinks.tables import SCHEMAS
@@ -77,6 +78,23 @@ def test_two_processes_may_start_at_once(clickhouse_url: str) -> None:
         assert pending_migrations(client, "raced") == []
         assert migrate(client, "raced") == []
         client.command("DROP DATABASE raced")
+
+
+def test_a_view_of_a_moment_makes_the_view_of_the_present() -> None:
+    """One text for both; what has no present is refused, and other statements stay as they are."""
+    moment = (
+        "-- New.\nCREATE OR REPLACE VIEW {database}.a_as_known\n(\n    x UInt8 COMMENT 'X'\n)\nAS SELECT x\n"
+        "FROM {database}.b_as_known(at = {at:DateTime64(3, 'UTC')})\n"
+        "WHERE stored_at <= {at:DateTime64(3, 'UTC')}\nCOMMENT 'Newest. As known at the moment `at`'"
+    )
+    present = (
+        "-- New.\nCREATE OR REPLACE VIEW {database}.a\n(\n    x UInt8 COMMENT 'X'\n)\nAS SELECT x\n"
+        "FROM {database}.b\nWHERE true\nCOMMENT 'Newest'"
+    )
+    assert with_present(moment) == [moment, present]
+    assert with_present(present) == [present]
+    with pytest.raises(ValueError, match="no view of the present"):
+        with_present(moment.replace("stored_at", "decided_at"))
 
 
 def test_every_table_and_column_has_a_comment(store: Store) -> None:
