@@ -13,6 +13,16 @@ from sinks import client as clickhouse_client
 from sinks.migrate import migrate
 from sunledger.embedded.stack import Endpoints, Stack
 
+# Their files take minutes: begun last, one would leave the other processes idle.
+LONGEST_FIRST = ("faults", "streams", "e2e", "security")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Folders with the longest files first; otherwise the order stays."""
+    tests = Path(__file__).parent
+    places = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(tests).parts[0], len(places)))
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:

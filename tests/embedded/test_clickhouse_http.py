@@ -346,32 +346,41 @@ def test_wrong_credentials(clickhouse: Stack) -> None:
 def test_small_query_does_not_wait_for_a_heavy_one(clickhouse: Stack, client: Client, table: str) -> None:
     """Several heavy queries run; a small query and an insert still answer at once."""
     heavy = "SELECT count() FROM numbers_mt(1000000000000) WHERE sipHash64(number) = 1"
-    ids = [f"heavy-{uuid.uuid4()}" for _ in range(4)]
     errors: list[int | None] = []
 
-    def run(query_id: str) -> None:
+    def run() -> None:
         with connect(clickhouse) as own:
             try:
-                own.command(heavy, settings={"query_id": query_id, "max_execution_time": 30})
+                own.command(heavy, settings={"max_execution_time": 30})
             except DatabaseError as error:
                 errors.append(error.code)
 
-    threads = [threading.Thread(target=run, args=(query_id,)) for query_id in ids]
+    threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
         thread.start()
-    running = "SELECT count() FROM system.processes WHERE Settings['log_comment'] LIKE 'heavy-%'"
+    mine = "query LIKE 'SELECT count() FROM numbers_mt(%'"
+    running = f"SELECT count() FROM system.processes WHERE {mine}"
     deadline = time.monotonic() + 20
-    while client.command(running) < len(ids):
+    while client.command(running) < len(threads):
         assert time.monotonic() < deadline
     begin = time.monotonic()
     assert client.command("SELECT 1") == 1
     client.insert(table, [a_row()], column_names="*")
     elapsed = time.monotonic() - begin
-    client.command("KILL QUERY WHERE Settings['log_comment'] LIKE 'heavy-%' ASYNC")
+    client.command(f"KILL QUERY WHERE {mine} ASYNC")
     for thread in threads:
         thread.join()
     assert elapsed < 2
-    assert errors == [394] * len(ids)
+    assert errors == [394] * len(threads)
+
+
+def test_what_a_statement_sets_ends_with_its_request(client: Client) -> None:
+    """Connections are shared: SET and USE over HTTP reach nobody else, and no later request."""
+    asked = "SELECT getSetting('max_block_size'), currentDatabase()"
+    before = client.command(asked)
+    client.command("SET max_block_size = 777")
+    client.command("USE system")
+    assert [client.command(asked) for _ in range(5)] == [before] * 5
 
 
 def test_rows_survive_kill(stack_dir: Any) -> None:

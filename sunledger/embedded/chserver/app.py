@@ -98,7 +98,7 @@ class App:
         return await self._query(http, replace(query, sql=sql), word)
 
     async def _insert(self, query: Query, insert: statement.Insert, first: bytes, body: Body) -> Response:
-        settings = {"async_insert": "0", **_tagged(query)}
+        settings = {"async_insert": "0", **query.settings}
         # rows of a body that is cut off never get as far as the engine
         with infile.written(self._data_dir) as file:
             file.write(first)
@@ -117,7 +117,7 @@ class App:
         if statement.can_stream(word, output):
             return await self._stream(query, output, encoding)
         async with self._pool.session(insert=False) as session:
-            result = await self._pool.run(_run, session, query)
+            result = await self._pool.run(_run, session, query, word)
         headers = reply.headers(query, output if with_result else None, reply.summary(result))
         data = result.bytes()
         if encoding and data:
@@ -180,17 +180,17 @@ class App:
                 finally:
                     await asyncio.shield(self._pool.run(stream.close))
             except asyncio.CancelledError:
-                await asyncio.shield(self._pool.kill(query.query_id))
+                await asyncio.shield(self._pool.kill(session))
                 raise
 
 
-def _run(session: Session, query: Query) -> Any:
-    session.enter(query.database, _tagged(query))
-    return session.connection.query(query.sql, query.default_format, params=dict(query.params))
+def _run(session: Session, query: Query, word: str) -> Any:
+    session.enter(query.database, query.settings)
+    return session.run(query.sql, word, query.default_format, query.params)
 
 
 def _begin_query(session: Session, query: Query) -> tuple[Any, list[Any]]:
-    session.enter(query.database, _tagged(query))
+    session.enter(query.database, query.settings)
     stream = session.connection.send_query(query.sql, query.default_format, params=dict(query.params))
     return stream, _fetch(stream)
 
@@ -219,11 +219,6 @@ def _compress(encoding: str, data: bytes) -> bytes:
 def _join(chunks: list[Any], compressor: compression.Compressor | None) -> bytes:
     data = b"".join(chunk.bytes() for chunk in chunks)
     return data if compressor is None else compressor.feed(data) + compressor.end()
-
-
-def _tagged(query: Query) -> dict[str, str]:
-    """The settings of a request; the comment is how `KILL QUERY` and `system.processes` find it by its id."""
-    return {"log_comment": query.query_id, **query.settings}
 
 
 async def _merge_form(http: Request, query: Query) -> Query:

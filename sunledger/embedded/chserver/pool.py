@@ -7,6 +7,7 @@ one; with a pool it takes 0.01 s. Inserts have connections of their own, so that
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -32,8 +33,11 @@ class Session:
 
     def __init__(self, path: Path) -> None:
         self.connection: Connection = chdb.connect(str(path))
+        # How `Pool.kill` finds what runs here: a name for each statement would cost a SET for each.
+        self._mark = secrets.token_hex(8)
         self._database = _DEFAULT_DATABASE
-        self._settings: set[str] = set()
+        self._settings: dict[str, str] = {}
+        self._changed_by_statement = False
 
     def enter(self, database: str, settings: Mapping[str, str]) -> None:
         """Apply the database and settings of a request, taking back those of the request before.
@@ -44,17 +48,30 @@ class Session:
         if database != self._database:
             self.connection.query(f"USE {_quoted(database, '`')}")
             self._database = database
-        values = dict.fromkeys(self._settings, "DEFAULT")
-        values |= {_name(name): _quoted(value) for name, value in settings.items()}
-        # One statement for both: a SET costs as much as a small query.
-        if values:
-            self.connection.query("SET " + ", ".join(f"{name} = {value}" for name, value in values.items()))
-        self._settings = set(settings)
+        wanted = {**settings, "log_comment": self._mark}
+        changes = {name: "DEFAULT" for name in self._settings if name not in wanted}
+        changes |= {
+            _name(name): _quoted(value) for name, value in wanted.items() if self._settings.get(name) != value
+        }
+        # One statement for all, and none when nothing changes: a SET costs as much as a small query.
+        if changes:
+            self.connection.query("SET " + ", ".join(f"{name} = {text}" for name, text in changes.items()))
+        self._settings = wanted
+
+    def run(self, query: str, word: str, output: str, params: Mapping[str, str]) -> Any:
+        """Execute a statement that begins with `word`; what a `SET` or `USE` does ends with its request."""
+        self._changed_by_statement = self._changed_by_statement or word in ("SET", "USE")
+        return self.connection.query(query, output, params=dict(params))
+
+    @property
+    def kill_statement(self) -> str:
+        """What stops the statement that runs here, said on another connection."""
+        return f"KILL QUERY WHERE Settings['log_comment'] = {_quoted(self._mark)} ASYNC"
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the settings in force can be taken back: `readonly` forbids that itself."""
-        return "readonly" not in self._settings
+        """Whether all settings in force are known and can be taken back: `readonly` forbids that itself."""
+        return "readonly" not in self._settings and not self._changed_by_statement
 
     def close(self) -> None:
         """End the connection."""
@@ -103,13 +120,9 @@ class Pool:
             else:
                 await asyncio.shield(self.run(session.close))
 
-    async def kill(self, query_id: str) -> None:
-        """Stop the running statement whose request has this id; nothing happens when there is none."""
-        await self.run(
-            lambda: self._anchor.connection.query(
-                f"KILL QUERY WHERE Settings['log_comment'] = {_quoted(query_id)} ASYNC"
-            )
-        )
+    async def kill(self, session: Session) -> None:
+        """Stop the statement that runs on a session; nothing happens when there is none."""
+        await self.run(lambda: self._anchor.connection.query(session.kill_statement))
 
     def close(self) -> None:
         """Close every connection that is not in use."""
