@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Up to here a result is held back, so that a late error still gets its status code.
 _HELD_BYTES = 4 * 1024 * 1024
+# Copying and compressing this much takes less time than handing it to a thread and back.
+_SMALL_BYTES = 64 * 1024
 
 
 class App:
@@ -129,7 +131,8 @@ class App:
         """Hold the beginning back, then send what comes as it comes, without blocking other queries."""
         chunks = self._batches(query)
         held = await anext(chunks)
-        complete = sum(chunk.size() for chunk in held) < _HELD_BYTES
+        size = sum(chunk.size() for chunk in held)
+        complete = size < _HELD_BYTES
         if complete:
             await chunks.aclose()
         compressor = compression.Compressor(encoding) if encoding and held else None
@@ -138,7 +141,8 @@ class App:
             headers["Content-Encoding"] = str(encoding)
         if complete:
             headers["X-ClickHouse-Summary"] = orjson.dumps(reply.summary(*held)).decode()
-            data = await self._pool.run(_join, held, compressor)
+            small = size < _SMALL_BYTES
+            data = _join(held, compressor) if small else await self._pool.run(_join, held, compressor)
             return Response(data, headers=headers)
         tag = secrets.token_hex(8)
         headers["X-ClickHouse-Exception-Tag"] = tag
@@ -173,15 +177,18 @@ class App:
         async with self._pool.session(insert=False) as session:
             try:
                 stream, batch = await self._pool.run(_begin_query, session, query)
-                try:
-                    yield batch
-                    while batch := await self._pool.run(_fetch, stream):
+                if stream is not None:
+                    try:
                         yield batch
-                finally:
-                    await asyncio.shield(self._pool.run(stream.close))
+                        while batch := await self._pool.run(_fetch, stream):
+                            yield batch
+                    finally:
+                        await asyncio.shield(self._pool.run(stream.close))
             except asyncio.CancelledError:
                 await asyncio.shield(self._pool.kill(session))
                 raise
+        if stream is None:  # the session is free again: whoever reads no further does not end it
+            yield batch
 
 
 def _run(session: Session, query: Query, word: str) -> Any:
@@ -189,10 +196,15 @@ def _run(session: Session, query: Query, word: str) -> Any:
     return session.run(query.sql, word, query.default_format, query.params)
 
 
-def _begin_query(session: Session, query: Query) -> tuple[Any, list[Any]]:
+def _begin_query(session: Session, query: Query) -> tuple[Any | None, list[Any]]:
+    """The first batch of a result, and where the rest comes from; None when that was all of it."""
     session.enter(query.database, query.settings)
     stream = session.connection.send_query(query.sql, query.default_format, params=dict(query.params))
-    return stream, _fetch(stream)
+    batch = _fetch(stream)
+    if sum(chunk.size() for chunk in batch) >= _HELD_BYTES:
+        return stream, batch
+    stream.close()
+    return None, batch
 
 
 def _fetch(stream: Any) -> list[Any]:
