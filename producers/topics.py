@@ -17,7 +17,7 @@ from schemas.topics import HOMES, TOPICS, TopicSpec
 log = structlog.get_logger(__name__)
 
 _ESSENTIAL: Final = ("message.timestamp.type", "cleanup.policy")
-_PAUSE_S: Final = 0.03
+_PAUSE_S: Final = 0.1
 _REQUEST_S: Final = 5.0
 
 
