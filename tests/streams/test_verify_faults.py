@@ -217,20 +217,19 @@ def test_a_fault_in_the_tables_is_reported_until_it_is_mended(world: VerifyWorld
     assert world.faults() == {}
     for what, break_it, kind, first, mend in ROWS:
         break_it(world)
-        wait_until(lambda k=kind: k in world.faults(1), 60, what)  # type: ignore[misc]
-        found = world.faults()
-        assert found[kind].first == first, what
+        world.passes_until(lambda found, kind=kind: kind in found, what)  # type: ignore[misc]
+        assert world.faults(1)[kind].first == first, what
         assert str(kind) in (world.verifier.why_not_ready() or ""), what
         mend(world)
-        assert world.faults() == {}, what
+        world.passes_until(lambda found: found == {}, what)
         assert world.verifier.why_not_ready() is None, what
 
 
 def test_a_range_beyond_the_end_of_the_log(world: VerifyWorld) -> None:
     """Somebody recorded as finished what the log does not hold."""
     world.range(10, 12)
-    wait_until(lambda: Kind.BEYOND_LOG in world.faults(1), 60, "the fault")
-    assert world.faults()[Kind.BEYOND_LOG].first == 10
+    world.passes_until(lambda found: Kind.BEYOND_LOG in found, "the fault")
+    assert world.faults(1)[Kind.BEYOND_LOG].first == 10
 
 
 def test_partitions_that_are_added_are_compared_at_once(world: VerifyWorld) -> None:

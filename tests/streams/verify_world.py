@@ -1,6 +1,6 @@
 """Books made by hand for the verifier: real topics and commits, tables filled as a worker fills them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicCollection, TopicPartition
@@ -198,6 +198,13 @@ class VerifyWorld:
         for _ in range(passes):
             assert found.run_pass(), found.why_not_ready()
         return {finding.kind: finding for finding in found.faults}
+
+    def passes_until(self, wanted: Callable[[dict[Kind, Finding]], bool], what: str) -> None:
+        """Let the verifier pass until it reports what is wanted; it has twice the passes it needs."""
+        for _ in range(2 * ENOUGH):
+            if wanted(found := self.faults(1)):
+                return
+        raise AssertionError(f"{what}: {found}")
 
     def where(self, partition: int = 0) -> Partition:
         """A partition of the payments topic."""
