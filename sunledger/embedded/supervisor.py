@@ -19,8 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
 
-from sunledger.embedded import jars
 from sunledger.embedded import status as statuses
+from sunledger.embedded.aot_training import get_ready
 from sunledger.embedded.errors import EmbeddedError
 from sunledger.embedded.extra import ExtraPart
 from sunledger.embedded.files import FileLock, holder, is_held, write_json
@@ -158,7 +158,7 @@ def _up_here(
     lock = FileLock(layout.lock)
     lock.acquire()
     try:
-        jars.fetch_all()
+        get_ready()
         planned = plan(layout, claims, prefer_defaults=True)
         extras = extra_parts(planned.endpoints) if callable(extra_parts) else extra_parts
         asked = {extra.name: extra.base_url for extra in extras if extra.base_url is not None}
@@ -184,7 +184,7 @@ def _up_detached(layout: Layout, extra_parts: ExtraParts) -> int:
     if is_held(layout.lock):
         return _await_ready(layout, None)
     # Here rather than in the detached process: its progress is for the person who waits.
-    jars.fetch_all()
+    get_ready()
     lock, claims = FileLock(layout.lock), PortClaims()
     with lock:
         endpoints = plan(layout, claims, prefer_defaults=True).endpoints

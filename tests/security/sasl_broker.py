@@ -9,7 +9,7 @@ from typing import Self
 import yaml
 
 from producers.kafka_access import KafkaAccess
-from sunledger.embedded import jars
+from sunledger.embedded.aot_training import get_ready
 from sunledger.embedded.kafka import Kafka
 from sunledger.embedded.part import start, wait_ready
 from tests.support.workers import free_port
@@ -68,7 +68,7 @@ class SaslBroker:
         self._part = _Broker(folder, self.ports["LOCAL"], self.ports["CONTROLLER"], more=more)
 
     def __enter__(self) -> Self:
-        jars.fetch_all(["kafka"])
+        get_ready(["kafka"])
         self._child = start(self._part, self._folder / "logs")
         try:
             wait_ready(self._part, self._child)
