@@ -19,7 +19,6 @@ from api.payments.repository import Receipt
 from api.payments.schemas import FieldFault, RejectedPayment
 from producers.publisher import Record
 from producers.rows import Origin, RowRecords
-from schemas import headers
 from schemas.faults import SENTENCES
 from schemas.outcomes import Code
 from schemas.payments import PaymentContext, PaymentValidator
@@ -71,7 +70,8 @@ class PaymentIntake:
             sender.dataset_version,
         )
         records = list(self._rows.of(origin, parsed.rows, partitions))
-        return Taken(receipt, records, judge(records, sender.context))
+        unreadable = [self._rows.given_up(organization_id, record) for record in records]
+        return Taken(receipt, records, judge(records, unreadable, sender.context))
 
     def done(self, taken: Taken) -> None:
         """Record that the broker has acknowledged every record."""
@@ -81,28 +81,27 @@ class PaymentIntake:
 _VALIDATOR: Final = PaymentValidator()
 
 
-def judge(records: Sequence[Record], context: PaymentContext) -> list[RejectedPayment]:
-    """Those of the records that will be refused for what they hold, in order."""
-    codes = [_unreadable(record) for record in records]
-    readable = [index for index, code in enumerate(codes) if code is None]
+def judge(
+    records: Sequence[Record], unreadable: Sequence[tuple[Code, str] | None], context: PaymentContext
+) -> list[RejectedPayment]:
+    """Those of the records that will be refused for what they hold, in order.
+
+    Args:
+        unreadable: of each record why it has no cells, as code and detail; None for one that has them.
+    """
+    readable = [index for index, why in enumerate(unreadable) if why is None]
     values = [orjson.loads(records[index].value) for index in readable]
     verdict = _VALIDATOR.validate(values, [context] * len(values)) if values else None
     found = {
-        index: [FieldFault(code=code, field=None, detail=SENTENCES[code])]
-        for index, code in enumerate(codes)
-        if code is not None
+        index: [FieldFault(code=why[0], field=None, detail=why[1] or SENTENCES[why[0]])]
+        for index, why in enumerate(unreadable)
+        if why is not None
     }
     for at, errors in (verdict.errors if verdict else {}).items():
         found[readable[at]] = [
             FieldFault(code=error.code, field=error.field, detail=error.detail) for error in errors
         ]
     return [_rejected(index, found[index]) for index in sorted(found)]
-
-
-def _unreadable(record: Record) -> Code | None:
-    """The code with which a reader gave a row up, if it did."""
-    code = dict(record.headers).get(headers.UNREADABLE)
-    return None if code is None else Code(code.decode())
 
 
 def _rejected(index: int, faults: Sequence[FieldFault]) -> RejectedPayment:

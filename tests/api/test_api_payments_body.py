@@ -14,7 +14,9 @@ from api.payments.body import parse
 from api.payments.service import judge
 from producers.rows import Origin, RowRecords
 from producers.table_rows import TableRow, UnreadableRow
+from schemas.faults import SENTENCES
 from schemas.fields import FIELDS
+from schemas.outcomes import Code
 from schemas.payments import PaymentContext, PaymentValidator
 from schemas.personal import Pseudonymizer, Sealer
 from tests.schemas.payment_rows import row
@@ -34,8 +36,19 @@ def told(body: bytes) -> list[tuple[str, str | None]]:
     """Code and field of every fault of a request's one payment."""
     rows = RowRecords("payments", Pseudonymizer(SECRET), Sealer(SECRET))
     records = list(rows.of(ORIGIN, parse(body, 10).rows, 4))
-    faults = judge(records, API)
+    faults = judge(records, [rows.given_up("org_1", record) for record in records], API)
     return [(fault.code, fault.field) for found in faults for fault in ((found, *found.further))]
+
+
+def test_what_the_reader_knew_of_a_row_is_told() -> None:
+    """The sender hears why a row could not be read, not only the sentence of its code."""
+    rows = RowRecords("payments", Pseudonymizer(SECRET), Sealer(SECRET))
+    unread = [
+        UnreadableRow(line, "text", Code.NOT_JSON, detail) for line, detail in ((1, "why it was"), (2, ""))
+    ]
+    records = list(rows.of(ORIGIN, unread, 4))
+    faults = judge(records, [rows.given_up("org_1", record) for record in records], API)
+    assert [fault.detail for fault in faults] == ["why it was", SENTENCES[Code.NOT_JSON]]
 
 
 def on_the_topic(value: bytes) -> list[tuple[str, str | None]]:
