@@ -1,6 +1,7 @@
 """A dataset's place in a bucket: list, read, copy, delete, with our own errors and no surprises."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ MARK: Final = "sunledger-file"
 MAX_COPY_BYTES: Final = 5 * 1024**3
 """What stores copy at once (Amazon S3 API reference, CopyObject)."""
 _NULL: Final = "null"
+_MAKING: Final = threading.Lock()
 _MD5: Final = re.compile(r"[0-9a-f]{32}").fullmatch
 Result = TypeVar("Result")
 
@@ -68,23 +70,7 @@ class Bucket:
         self._check = check
         self.name = location.bucket
         self.prefix = location.prefix.strip("/") + "/" if location.prefix.strip("/") else ""
-        self._s3: Any = _session().client(
-            "s3",
-            endpoint_url=location.endpoint_url,
-            region_name=location.region,
-            aws_access_key_id=location.access_key,
-            aws_secret_access_key=location.secret_key,
-            config=Config(
-                connect_timeout=5,
-                read_timeout=30,
-                retries={"mode": "standard", "max_attempts": 3},
-                proxies={},  # see guarded_http
-                s3={"addressing_style": "path" if location.endpoint_url else "auto"},
-                # Stores other than AWS know neither of the checksums that newer clients add.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        self._s3 = _client(location)
         guard(self._s3, hosts)
 
     def source_ref(self, found: S3Object) -> str:
@@ -212,6 +198,28 @@ class Bucket:
         """The call's result, its errors told in our words."""
         self._check()
         return told(call)
+
+
+def _client(location: S3Location) -> Any:
+    """A client for a dataset's bucket. Pollers are threads, and boto3's sessions are not made for several."""
+    with _MAKING:
+        return _session().client(
+            "s3",
+            endpoint_url=location.endpoint_url,
+            region_name=location.region,
+            aws_access_key_id=location.access_key,
+            aws_secret_access_key=location.secret_key,
+            config=Config(
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"mode": "standard", "max_attempts": 3},
+                proxies={},  # see guarded_http
+                s3={"addressing_style": "path" if location.endpoint_url else "auto"},
+                # Stores other than AWS know neither of the checksums that newer clients add.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
 
 
 @cache

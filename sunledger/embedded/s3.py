@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class S3:
 
     def probe(self) -> None:
         """List the buckets with a signed request."""
-        client(self.url, self.access_key, self.secret_key, timeout_s=2).list_buckets()
+        _prober(self.url, self.access_key, self.secret_key).list_buckets()
 
     @property
     def _properties(self) -> Path:
@@ -83,6 +84,12 @@ class S3:
     @property
     def _logback(self) -> Path:
         return self.data_dir / "logback.xml"
+
+
+@cache
+def _prober(url: str, access_key: str, secret_key: str) -> Any:
+    # Making a client costs a tenth of a second of processor time, and a supervisor looks all the time.
+    return client(url, access_key, secret_key, timeout_s=2)
 
 
 def client(url: str, access_key: str, secret_key: str, timeout_s: float = 30) -> Any:
