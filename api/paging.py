@@ -2,9 +2,8 @@
 
 import base64
 import binascii
-from typing import Annotated, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from fastapi import Query
 from pydantic import BaseModel, Field
 
 from api.errors import BadCursor
@@ -46,13 +45,3 @@ def decode(cursor: str) -> int:
     if not (text.startswith("n") and digits.isdecimal() and len(digits) < 20 and int(digits) <= MAX_NUMBER):
         raise BadCursor
     return int(digits)
-
-
-def page_query(
-    limit: Annotated[int, Query(ge=1, le=500, description="Items per page.")] = 100,
-    cursor: Annotated[str | None, Query(max_length=64, description="`next` of the page before.")] = None,
-    next: Annotated[str | None, Query(max_length=64, description="Another name for `cursor`.")] = None,
-) -> PageQuery:
-    """Dependency: the page asked for."""
-    given = cursor or next
-    return PageQuery(after=decode(given) if given else 0, limit=limit)

@@ -1,10 +1,14 @@
-"""Query parameters that there are not are refused: a filter that nobody reads would answer something else."""
+"""Query parameters: those of every list, and the refusal of those that there are not.
 
-from typing import Any, Final
+A filter that nobody reads would answer something else than what was asked.
+"""
 
-from fastapi import FastAPI, Request
+from typing import Annotated, Any, Final
+
+from fastapi import FastAPI, Query, Request
 
 from api.errors import FieldProblem, Invalid
+from api.paging import PageQuery, decode
 from api.problems import shown
 
 _VERBS: Final = ("get", "post", "put", "patch", "delete")
@@ -46,3 +50,13 @@ def _read(app: FastAPI) -> dict[tuple[str, str], frozenset[str]]:
         for verb in _VERBS
         if verb in operations
     }
+
+
+def page_query(
+    limit: Annotated[int, Query(ge=1, le=500, description="Items per page.")] = 100,
+    cursor: Annotated[str | None, Query(max_length=64, description="`next` of the page before.")] = None,
+    next: Annotated[str | None, Query(max_length=64, description="Another name for `cursor`.")] = None,
+) -> PageQuery:
+    """Dependency: the page asked for."""
+    given = cursor or next
+    return PageQuery(after=decode(given) if given else 0, limit=limit)

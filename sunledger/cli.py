@@ -207,32 +207,32 @@ def template(
 @app.command()
 def migrate() -> None:
     """Bring database, topics and tables to the newest form."""
-    from sunledger import processes  # noqa: PLC0415
+    from sunledger import migrations  # noqa: PLC0415
 
     settings = load(MigrateSettings)
     logs.configure(settings.log_level, settings.log_format)
-    for name in processes.migrate(settings):
+    for name in migrations.everything(settings):
         typer.echo(f"applied {name}")
 
 
 @app.command()
 def api() -> None:
     """Run the HTTP API."""
-    from sunledger import processes  # noqa: PLC0415
+    from sunledger.serving import run_api  # noqa: PLC0415
 
     settings = load(ApiSettings)
     logs.configure(settings.log_level, settings.log_format)
-    raise typer.Exit(processes.run_api(settings))
+    raise typer.Exit(run_api(settings))
 
 
 @app.command()
 def worker() -> None:
     """Run a stream worker."""
-    from sunledger import processes  # noqa: PLC0415
+    from sunledger.working import run_worker  # noqa: PLC0415
 
     settings = load(WorkerSettings)
     logs.configure(settings.log_level, settings.log_format)
-    processes.run_worker(settings)
+    run_worker(settings)
 
 
 @app.command()

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
-from api.migrate import upgrade
 from producers.errors import BrokerUnavailable
 from producers.kafka_access import Kafka
+from producers.kafka_rights import grant
 from producers.topics import create_topics
 from sinks import client as clickhouse
 from sinks.errors import Retryable, classify
 from sinks.migrate import ChangedMigrationError
 from sinks.migrate import migrate as migrate_store
+from sunledger.settings import MigrateSettings
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -22,8 +22,22 @@ T = TypeVar("T")
 PAUSE_S = 1.0
 
 
+def everything(settings: MigrateSettings) -> list[str]:
+    """Bring the registry's database, the topics and the store to the newest form; returns what was done."""
+    sql(settings.sql_url.get_secret_value())
+    topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)
+    if settings.kafka_grants:
+        grant(settings.kafka_access(), settings.topic_prefix, settings.group)
+    return store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
+
+
 def sql(url: str) -> None:
     """The registry's tables. Waits for the database."""
+    # Workers use this module too, and have no business with SQL.
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
+
+    from api.migrate import upgrade  # noqa: PLC0415
+
     _patiently("sql", lambda: upgrade(url), (OperationalError,))
 
 

@@ -10,7 +10,8 @@ from api.audit.service import Actor
 from api.deps import App, IsAdmin
 from api.errors import StoreAway, Unauthorized, responses
 from api.fields import Line, Moment
-from api.paging import Page, PageQuery, encode, page_query
+from api.paging import Page, PageQuery, encode
+from api.parameters import page_query
 
 router = APIRouter(tags=["audit"])
 

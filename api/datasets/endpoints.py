@@ -12,7 +12,8 @@ from api.deps import App, IsAdmin
 from api.errors import Archived, NotFound, StoreAway, Unauthorized, responses
 from api.fields import Line
 from api.models import Dataset
-from api.paging import Page, PageQuery, encode, page_query
+from api.paging import Page, PageQuery, encode
+from api.parameters import page_query
 from api.registry import repository
 from api.registry.service import archive
 

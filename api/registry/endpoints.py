@@ -8,7 +8,8 @@ from api.deps import App, IsAdmin
 from api.errors import AlreadyExists, Archived, StoreAway, Unauthorized, responses
 from api.fields import Country, Line
 from api.models import Connection, Device, Organization, Project
-from api.paging import Page, PageQuery, page_query
+from api.paging import Page, PageQuery
+from api.parameters import page_query
 from api.registry import repository, service
 from api.registry.common import add_common
 from api.registry.schemas import (

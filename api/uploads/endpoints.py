@@ -12,7 +12,8 @@ from api.checks.schemas import CheckOut
 from api.deps import App, IsAdmin
 from api.errors import Archived, Conflict, NotFound, StoreAway, TooManyRequests, Unauthorized, responses
 from api.fields import Line
-from api.paging import Page, PageQuery, encode, page_query
+from api.paging import Page, PageQuery, encode
+from api.parameters import page_query
 from api.quarantine.endpoints import CsvResponse
 from api.uploads import report, repository, service
 from api.uploads.errors import Incomplete, NoRoom

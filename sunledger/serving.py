@@ -1,10 +1,5 @@
-"""The processes: settings in, parts wired, run until stopped."""
+"""The API's process: settings in, parts wired, served until stopped."""
 
-import logging
-import os
-from typing import NoReturn
-
-import structlog
 import uvicorn
 
 from api.app import create_app
@@ -12,29 +7,14 @@ from api.ledger.tails import KafkaTails
 from api.ops.broker import BrokerCheck
 from api.parts import ApiParts, FileParts
 from api.parts import ApiSettings as ApiValues
-from producers.kafka_rights import grant
 from producers.pace import Unjudged
 from producers.publisher import FILE_DELIVERY_TIMEOUT_S, Publisher
 from schemas.topics import PAYMENTS
 from sinks import client as clickhouse
-from streams.config import BrakeLimits, WorkerConfig
-from streams.worker import Worker
 from sunledger import migrations
-from sunledger.ops import OpsServer
-from sunledger.settings import ApiSettings, MigrateSettings, WorkerSettings, raw
-
-log = structlog.get_logger(__name__)
+from sunledger.settings import ApiSettings, raw
 
 READ_LIMIT_S = 10.0
-
-
-def migrate(settings: MigrateSettings) -> list[str]:
-    """Bring the registry's database, the topics and the store to the newest form; returns what was done."""
-    migrations.sql(settings.sql_url.get_secret_value())
-    migrations.topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)
-    if settings.kafka_grants:
-        grant(settings.kafka_access(), settings.topic_prefix, settings.group)
-    return migrations.store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
 
 
 def run_api(settings: ApiSettings) -> int:
@@ -105,37 +85,3 @@ def _api_values(settings: ApiSettings) -> ApiValues:
         payments_limit=settings.payments_limit,
         source_hosts=settings.hosts(),
     )
-
-
-def run_worker(settings: WorkerSettings) -> NoReturn:
-    """Run a worker until SIGTERM (0) or a failure (1)."""
-    worker = Worker(
-        WorkerConfig(
-            kafka=settings.kafka_access(),
-            topic_prefix=settings.topic_prefix,
-            group=f"{settings.topic_prefix}{settings.group}",
-            name=settings.worker_name,
-            clickhouse_url=settings.clickhouse_url.get_secret_value(),
-            database=settings.clickhouse_database,
-            pseudonym_secret=raw(settings.pseudonym_secret),
-            seal_secret=raw(settings.seal_secret),
-            pseudonym_profile=settings.pseudonym_profile,
-            session_timeout_s=settings.session_timeout_s,
-            heartbeat_s=settings.heartbeat_s,
-            rebalance_timeout_s=settings.rebalance_timeout_s,
-            insert_limit_s=settings.insert_limit_s,
-            commit_interval_s=settings.commit_interval_s,
-            fetch_rows=settings.fetch_rows,
-            max_rows_in_hand=settings.max_rows_in_hand,
-            stall_limit_s=settings.stall_limit_s,
-            brake=BrakeLimits(settings.brake_share, settings.brake_run, settings.topic_brake),
-        )
-    )
-    if settings.ops_port:
-        OpsServer(settings.ops_host, settings.ops_port, worker.why_not_ready).start()
-    migrations.topics(settings.kafka_access(), settings.topic_prefix, settings.topic_replication)
-    migrations.store(settings.clickhouse_url.get_secret_value(), settings.clickhouse_database)
-    code = worker.run()
-    # a thread of Faust's may outlive its service after a failure; what is committed is stored by now
-    logging.shutdown()
-    os._exit(code)
