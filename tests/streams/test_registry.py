@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from api.ledger.tails import KafkaTails, TailsAway
 from producers import kafka_admin
@@ -14,7 +14,7 @@ from streams.registry import Registry
 from streams.registry_reader import RegistryBehind, RegistryReader
 from sunledger.embedded.stack import Endpoints
 from tests.streams.world import ORG, register
-from tests.support.workers import Sender
+from tests.support.workers import Sender, wait_until
 
 
 def device(number: int, external_id: str, version: int = 1, **more: Any) -> dict[str, Any]:
@@ -150,9 +150,17 @@ def test_a_fenced_client_of_the_api_is_not_asked_again(
     fenced: type[FirstIsFenced], endpoints: Endpoints, kafka_prefix: str
 ) -> None:
     """What lies in a topic is told by the next question."""
-    topics = KafkaTails(endpoints.kafka)
     topic = PAYMENTS.full_name(kafka_prefix)
+    wait_until(lambda: _answers(endpoints.kafka, topic), 30, "the new topic's partitions")
+    topics = KafkaTails(endpoints.kafka)
     with pytest.raises(TailsAway):
         topics.state(topic)
     assert set(topics.state(topic).spans) == set(range(PAYMENTS.partitions))
     assert fenced.made == 2
+
+
+def _answers(kafka: str, topic: str) -> bool:
+    """Whether every partition tells its end: the broker names leaders a moment before they know it."""
+    places = [TopicPartition(topic, number) for number in range(PAYMENTS.partitions)]
+    asked = AdminClient({"bootstrap.servers": kafka}).list_offsets(dict.fromkeys(places, OffsetSpec.latest()))
+    return all(answer.exception(10) is None for answer in asked.values())
