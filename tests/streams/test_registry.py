@@ -162,5 +162,6 @@ def test_a_fenced_client_of_the_api_is_not_asked_again(
 def _answers(kafka: str, topic: str) -> bool:
     """Whether every partition tells its end: the broker names leaders a moment before they know it."""
     places = [TopicPartition(topic, number) for number in range(PAYMENTS.partitions)]
-    asked = AdminClient({"bootstrap.servers": kafka}).list_offsets(dict.fromkeys(places, OffsetSpec.latest()))
+    admin = AdminClient({"bootstrap.servers": kafka})
+    asked = admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()))
     return all(answer.exception(10) is None for answer in asked.values())
