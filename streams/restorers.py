@@ -61,6 +61,12 @@ class Restorer:
         try:
             for partition, start in partitions.items():
                 self._await_ledger(partition, start, lease)
+            count = self._partitions()
+            homes = [home for home in range(HOMES) if home % count in partitions]
+            keys = self._store.read(lambda client: self._load(client, homes), lease)
+            # After the index: what an insert of the former owner makes visible in between would otherwise be
+            # a known key, but no row without an outcome, and be taken for a duplicate of itself.
+            for partition, start in partitions.items():
                 self._store.read(
                     lambda c, p=partition, s=start: self._history.restore(c, p, s.offset),  # type: ignore[misc]
                     lease,
@@ -69,9 +75,6 @@ class Restorer:
                     lambda c, p=partition, s=start: self._suspects.restore(c, p, s.offset),  # type: ignore[misc]
                     lease,
                 )
-            count = self._partitions()
-            homes = [home for home in range(HOMES) if home % count in partitions]
-            keys = self._store.read(lambda client: self._load(client, homes), lease)
         except Abandoned:
             return
         INDEX_KEYS.labels(self._topic).set(keys)

@@ -174,6 +174,31 @@ def test_a_death_at_any_write_changes_nothing(clickhouse: ClickHouse, insert: in
     assert seen(clickhouse) == before
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("insert", range(1, 7))
+def test_a_late_insert_during_the_restore_changes_nothing(
+    clickhouse: ClickHouse, insert: int, moment: str
+) -> None:
+    """A store that stood still does the former owner's inserts late: before the index is read, or after."""
+    zombie, heir = World(clickhouse).restore(), World(clickhouse)
+    zombie.store.after = insert
+    load = heir._restorer._load
+
+    def loaded(client: Any, homes: list[int]) -> int:
+        found = load(client, homes)
+        with pytest.raises(Died):
+            zombie.turn(zombie.batch(MIXED))
+        return found if moment == "after" else load(client, homes)
+
+    heir._restorer._load = loaded
+    heir.restore()
+    heir.turn(heir.batch(MIXED))
+    assert by_offset(clickhouse) == EXPECTED
+    accepted = "SELECT uniqExact(content_hash) AS n FROM payment_versions WHERE outcome = 'accepted' GROUP BY identity"
+    assert clickhouse.value(f"SELECT max(n) FROM ({accepted})") == 1
+    assert clickhouse.value("SELECT uniqExact(decision_id) FROM decisions") == 1
+
+
 def test_a_turn_of_these_rows_has_six_writes(clickhouse: ClickHouse) -> None:
     """So the deaths above are at every write there is."""
     world = World(clickhouse).restore()
