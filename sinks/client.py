@@ -8,7 +8,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 INSERT_LIMIT_S: Final = 30
-"""Longest time an insert may run on the server, in seconds. A new owner of a partition waits this long
+"""Longest time an insert may run on the server, in seconds. A new owner of a partition waits for longer
 before it restores, so that an insert of the old owner is either visible or dead."""
 
 SETTINGS: Final[dict[str, Any]] = {

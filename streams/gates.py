@@ -27,14 +27,16 @@ class Gates:
 
     Args:
         restores: full topic name → its restore; other topics' gates open at once.
-        insert_limit_s: how long an insert of a former owner may still be running (seconds). It is
-            waited for, unless the former owner gave the partition up in good order.
+        former_owner_gone: returns when no insert of a former owner may become visible any more. It is waited
+            for, unless the former owner gave the partition up in good order.
         fatal: ends the process.
     """
 
-    def __init__(self, restores: Mapping[str, Restore], insert_limit_s: float, fatal: Fatal) -> None:
+    def __init__(
+        self, restores: Mapping[str, Restore], former_owner_gone: Callable[[], Awaitable[None]], fatal: Fatal
+    ) -> None:
         self._restores = restores
-        self._insert_limit_s = insert_limit_s
+        self._former_owner_gone = former_owner_gone
         self._fatal = fatal
         self._open: dict[tuple[int, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,8 +67,8 @@ class Gates:
         if restore is not None:
             began = time.monotonic()
             if not first_member and not all(start.released for start in partitions.values()):
-                log.info("waiting_for_former_owner", topic=topic, seconds=self._insert_limit_s)
-                await asyncio.sleep(self._insert_limit_s)
+                log.info("waiting_for_former_owner", topic=topic)
+                await self._former_owner_gone()
             await restore(generation, partitions)
             RESTORE_SECONDS.labels(topic).observe(time.monotonic() - began)
         gate.set()

@@ -23,6 +23,7 @@ from streams.app import Handle, add_agents, consumer_of, make_app
 from streams.assembly import Assembly, TopicLine
 from streams.config import WorkerConfig
 from streams.dimensions import Dimensions
+from streams.former_owner import ANSWER_S, FormerOwner
 from streams.gates import Gates
 from streams.lease import GroupLease
 from streams.outlet import Outlet
@@ -180,8 +181,13 @@ class Worker:
 
     def _make_app(self, folder: Path) -> faust.App:
         config = self.config
+        asking = clickhouse.factory(
+            config.clickhouse_url, database=config.database, connect_timeout_s=ANSWER_S, timeout_s=ANSWER_S
+        )
         self.gates = Gates(
-            {topic: self._restore_of(topic) for topic in self._lines}, config.insert_limit_s, self.fatal
+            {topic: self._restore_of(topic) for topic in self._lines},
+            FormerOwner(asking, config.insert_limit_s).gone,
+            self.fatal,
         )
         app = make_app(config, self.gates, frozenset(self._registry_topics), folder, self.topic_ids.id_of)
         handlers: dict[tuple[str, ...], Handle] = {(topic,): self._hand_to(topic) for topic in self._lines}

@@ -1,5 +1,6 @@
 """What listens, where, and what may be named from outside: ports, folders, object names."""
 
+import asyncio
 import os
 import stat
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ def test_ports_are_on_the_loopback_address_unless_told(kind: type) -> None:
 def test_fausts_own_web_server_is_off(tmp_path: Path) -> None:
     """It would listen on every address; that a worker listens nowhere else is in tests/streams."""
     config = WorkerConfig("127.0.0.1:9", "", "g", "w", "http://x", "d", b"0" * 32, b"1" * 32)
-    app = make_app(config, Gates({}, 1, lambda _: None), frozenset(), tmp_path)
+    app = make_app(config, Gates({}, lambda: asyncio.sleep(0), lambda _: None), frozenset(), tmp_path)
     assert app.conf.web_enabled is False
 
 

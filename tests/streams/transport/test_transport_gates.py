@@ -12,17 +12,19 @@ from streams.transport.thread import RELEASED, Start
 from tests.streams.transport.rig import Rig, Topic, running, until
 
 
+async def nobody_before() -> None:
+    """There is no insert of a former owner."""
+
+
 class Held:
     """A restore that ends when it is told to, and what was judged meanwhile."""
 
-    def __init__(self, topic: Topic, **config: float) -> None:
+    def __init__(self, topic: Topic) -> None:
         self.go = asyncio.Event()
         self.began: list[tuple[int, float]] = []
         self.answers: list[bool] = []
         self.failures: list[BaseException] = []
-        self.gates = Gates(
-            {topic.name: self.restore}, config.get("insert_limit_s", 0.0), self.failures.append
-        )
+        self.gates = Gates({topic.name: self.restore}, nobody_before, self.failures.append)
         self.rig = Rig(topic, listener=self.gates, handle=self.handle)
         self.waiting = 0
 
@@ -89,14 +91,14 @@ def start(metadata: str, committed: int | None = 5) -> Start:
 
 
 async def _restored_after(starts: Mapping[TP, Start], first_member: bool) -> float:
-    """Seconds until the restore began, with half a second of insert limit."""
+    """Seconds until the restore began, when the former owner is gone after half a second."""
     began: list[float] = []
 
     async def restore(generation: int, partitions: Mapping[int, Start]) -> None:
         began.append(time.monotonic())
 
     failures: list[BaseException] = []
-    gates = Gates({"t": restore}, 0.5, failures.append)
+    gates = Gates({"t": restore}, lambda: asyncio.sleep(0.5), failures.append)
     assigned = time.monotonic()
     gates.assigned(1, starts, first_member)
     await until(lambda: began)
@@ -120,6 +122,6 @@ async def test_a_failed_restore_ends_the_process() -> None:
     async def restore(generation: int, partitions: Mapping[int, Start]) -> None:
         raise ZeroDivisionError
 
-    Gates({"t": restore}, 0.0, failures.append).assigned(1, {TP("t", 0): start("")}, True)
+    Gates({"t": restore}, nobody_before, failures.append).assigned(1, {TP("t", 0): start("")}, True)
     await until(lambda: failures)
     assert isinstance(failures[0], ZeroDivisionError)
