@@ -139,6 +139,10 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
+        except asyncio.CancelledError:
+            # Let out in the middle of a rebalance, Faust would take the end of its fetcher for a crash.
+            if not fetcher.should_stop:
+                raise
 
     async def _next_messages(self, timeout: float) -> list[BatchMessage]:
         generation = self._generation

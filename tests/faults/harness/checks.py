@@ -89,8 +89,10 @@ def _check_devices(plant: Plant, devices: Devices) -> None:
     judged = {
         ref: {outcome: int(count) for outcome, count in found.items()}
         for ref, found in plant.books.rows(
-            "SELECT source_ref, sumMap(map(toString(outcome), 1)) FROM ledger"
-            f" WHERE organization_id = '{devices.organization_id}' GROUP BY source_ref"
+            "SELECT source_ref, sumMap(map(outcome, 1)) FROM ("
+            "SELECT source_ref, toString(argMin(outcome, position)) AS outcome FROM ledger"
+            f" WHERE organization_id = '{devices.organization_id}' GROUP BY source_ref, line)"
+            " GROUP BY source_ref"
         )
     }
     told = {

@@ -57,10 +57,26 @@ class Model:
             self.outcomes["duplicate"] += 1
             return
         self.outcomes["conflict"] += 1
+        self._further(found, content)
+
+    def came_as(self, name: str, order: list[Content]) -> None:
+        """The versions of an ID came in this order, whatever the order of the files.
+
+        Raises:
+            AssertionError: these are not its versions.
+        """
+        before = self.payments[name]
+        assert sorted(order) == sorted(before.versions), (name, order, before.versions)
+        first = order[0]
+        found = self.payments[name] = Payment(before.meter_id, [first], [first])
+        for content in order[1:]:
+            self._further(found, content)
+
+    def _further(self, found: Payment, content: Content) -> None:
         was_open = found.open
         found.versions.append(content)
         # a change of STATUS alone decides for itself, but not over the head of somebody who has yet to look
-        if not was_open and found.counting[0][0] == amount:
+        if not was_open and found.counting[0][0] == content[0]:
             found.decide([content])
 
     def amounts(self) -> list[tuple[str, Decimal]]:

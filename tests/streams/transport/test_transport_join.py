@@ -121,6 +121,24 @@ async def test_an_idle_worker_releases_its_partitions(make_topic: Callable[..., 
     assert await topic.commits() == dict.fromkeys((0, 1), (0, commit_note(True, "")))
 
 
+async def test_a_stop_in_the_middle_of_a_rebalance_is_no_crash(topic: Topic) -> None:
+    """Faust takes what cancels its fetcher while it rebalances for a crash; the end of a worker is none."""
+
+    async def hang(*_: Any) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    asked = asyncio.Event()
+    topic.send(range(10))
+    async with running(Rig(topic)) as rig:
+        await rig.got(10)
+        rig.consumer._thread.getmany = hang  # type: ignore[method-assign]
+        await asked.wait()
+        rig.app.rebalancing = True
+    assert rig.app._crash_reason is None
+    assert await topic.commits() == {0: (10, commit_note(True, ""))}
+
+
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 async def test_compressed_records_are_read(topic: Topic, codec: str) -> None:
     """Publishers choose their compression; without the codec's package one record kills a worker."""
