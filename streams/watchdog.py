@@ -1,4 +1,7 @@
-"""What ends a worker that looks alive: a topic made anew, or a batch that makes no progress."""
+"""What ends a worker that looks alive: a topic made anew, or a batch that makes no progress.
+
+And what wakes one up that was assigned nothing because nobody knew the topics.
+"""
 
 import asyncio
 import time
@@ -53,6 +56,7 @@ class Watchdog:
             consumer: BatchConsumer = self._app.consumer
             await self.check_topics()
             self._check_progress(consumer)
+            await consumer.know_topics()
             await self._measure_lag(consumer)
 
     async def check_topics(self) -> None:

@@ -353,6 +353,10 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     def verify_event_path(self, now: float, tp: TP) -> None:
         """See `BatchConsumerThread.verify_event_path`."""
 
+    async def know_topics(self) -> None:
+        """See `BatchConsumerThread.know_topics`."""
+        await self._thread.know_topics()
+
     def positions(self) -> Iterable[tuple[TP, int]]:
         """For lag: each partition and the first offset that is not finished."""
         return [(tp, books.committable() or books.committed) for tp, books in self._books.items()]

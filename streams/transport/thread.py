@@ -147,5 +147,26 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             return False
         return True
 
+    async def know_topics(self) -> None:
+        """Ask for the metadata of subscribed topics of which the client knows no partitions.
+
+        A broker that has just started may answer before it knows its topics. Who leads the group then assigns
+        nothing to anybody, and aiokafka asks again after five minutes; what it learns makes it join anew.
+        """
+        await self.call_thread(self._know_topics)
+
+    async def _know_topics(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            return
+        unknown = [
+            topic
+            for topic in consumer.subscription()
+            if not consumer._client.cluster.partitions_for_topic(topic)
+        ]
+        if unknown:
+            log.warning("partitions_unknown", topics=sorted(unknown))
+            await consumer._client.force_metadata_update()
+
     def verify_event_path(self, now: float, tp: TopicPartition) -> None:
         """Faust's detector of slow streams counts messages; the worker's own watchdog counts batches."""

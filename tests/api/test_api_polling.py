@@ -169,12 +169,12 @@ def test_processes_that_are_killed_and_stopped(
                 1: lambda: second.send_signal(signal.SIGSTOP),
                 2: lambda: second.send_signal(signal.SIGCONT),
             }
-            wait_until(lambda: place.held_by() or not place.waiting(), 60, "a poller at work")
+            wait_until(lambda: place.held_by() or not place.waiting(), 120, "a poller at work")
             fates.get(day, lambda: None)()
             if day == 0:
                 first = place.begin()
             wait_until(lambda: not place.waiting(), 60, f"the files of day {day}")
-        wait_until(lambda: not place.held_by(), 60, "the end of all runs")
+        wait_until(lambda: not place.held_by(), 120, "the end of all runs")
         for child in (first, second):
             child.send_signal(signal.SIGTERM)
             assert child.wait(60) == 0
@@ -197,7 +197,7 @@ def test_a_process_that_was_stopped_while_it_worked(
             with place.db.read() as session:
                 return list(session.scalars(select(RunFile)))
 
-        wait_until(files, 60, "the file to be claimed")
+        wait_until(files, 120, "the file to be claimed")
         stopped.send_signal(signal.SIGSTOP)
         assert files()[0].state == "claimed"
         (holder,) = place.held_by()
@@ -206,7 +206,7 @@ def test_a_process_that_was_stopped_while_it_worked(
         stopped.send_signal(signal.SIGCONT)
         time.sleep(0.5)
         place.put("site0/", 1, 1)
-        wait_until(lambda: not place.waiting() and not place.held_by(), 60, "the next file")
+        wait_until(lambda: not place.waiting() and not place.held_by(), 120, "the next file")
         stopped.send_signal(signal.SIGTERM)
         assert stopped.wait(60) == 0
         found = place.rows()

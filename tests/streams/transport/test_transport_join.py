@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiokafka.cluster import ClusterMetadata
 
 from streams.transport import Batch
 from streams.transport.thread import commit_note
@@ -137,6 +138,33 @@ async def test_a_stop_in_the_middle_of_a_rebalance_is_no_crash(topic: Topic) -> 
         rig.app.rebalancing = True
     assert rig.app._crash_reason is None
     assert await topic.commits() == {0: (10, commit_note(True, ""))}
+
+
+async def test_a_group_that_was_formed_without_knowing_its_topics_is_formed_again(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that starts may not know its topics: nobody is left without partitions for minutes."""
+    blind: dict[ClusterMetadata, bool] = {}
+    starting = True
+    update, partitions = ClusterMetadata.update_metadata, ClusterMetadata.partitions_for_topic
+
+    def updated(self: ClusterMetadata, metadata: Any) -> None:
+        blind[self] = starting
+        update(self, metadata)
+
+    def known(self: ClusterMetadata, name: str) -> Any:
+        return None if blind.get(self) and name == topic.name else partitions(self, name)
+
+    monkeypatch.setattr(ClusterMetadata, "update_metadata", updated)
+    monkeypatch.setattr(ClusterMetadata, "partitions_for_topic", known)
+    topic.send(range(10))
+    async with running(Rig(topic)) as rig:
+        assert rig.heard.starts == {}
+        starting = False
+        await rig.consumer.know_topics()
+        await rig.got(10)
+        await rig.consumer.know_topics()
+    assert len(rig.heard.generations) == 2
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
