@@ -8,6 +8,7 @@ ProducerError
 │   └── RecordTooLarge           never: the record exceeds what a topic takes
 ├── DatasetPaused                somebody, or the brake, paused it while it was read
 ├── TopicMisconfigured           an operator's matter
+├── PartitionsRefused            an operator's matter: the group is not stopped, or the topic not drained
 ├── BrokerRefuses                an operator's matter: wrong credentials, or too few rights
 ├── FileRefused                  a file-level error: no row of it is published
 └── SourceError                  the bucket's side
@@ -52,6 +53,10 @@ class DatasetPaused(ProducerError):
 
 class TopicMisconfigured(ProducerError):
     """A topic exists with settings that would lose or misread records."""
+
+
+class PartitionsRefused(ProducerError):
+    """Partitions cannot be added now, or not so many; the text says what was found and what is expected."""
 
 
 class BrokerRefuses(ProducerError):

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from producers.errors import BrokerRefuses, TopicMisconfigured
+from producers.errors import BrokerRefuses, BrokerUnavailable, PartitionsRefused, TopicMisconfigured
 from producers.template_names import TemplateFormat, TemplateProfile
 from sunledger import logs
 from sunledger.embedded.layout import default_data_dir
 from sunledger.settings import (
     ApiSettings,
     MigrateSettings,
+    PartitionsSettings,
     ProducersSettings,
     SettingsFaults,
     VerifierSettings,
@@ -213,6 +214,30 @@ def migrate() -> None:
     logs.configure(settings.log_level, settings.log_format)
     for name in migrations.everything(settings):
         typer.echo(f"applied {name}")
+
+
+@app.command()
+def add_partitions(
+    topic: Annotated[Literal["payments", "reads"], typer.Argument(help="A topic of rows.")],
+    count: Annotated[int, typer.Argument(metavar="N", help="How many partitions it is to have.")],
+) -> None:
+    """Give a topic more partitions, with workers, producers and api stopped and nothing left to judge.
+
+    Exit code 1 when that is not so, or the number is none that can be.
+    """
+    from producers import partitions  # noqa: PLC0415
+
+    settings = load(PartitionsSettings)
+    logs.configure(settings.log_level, settings.log_format)
+    prefix, spec = settings.topic_prefix, partitions.GROWING[topic]
+    try:
+        before = partitions.add_partitions(
+            settings.kafka_access(), prefix, f"{prefix}{settings.group}", spec, count
+        )
+    except (PartitionsRefused, BrokerUnavailable) as exc:
+        typer.echo(str(exc), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{spec.full_name(prefix)} has {count} partitions now, it had {before}")
 
 
 @app.command()

@@ -194,6 +194,12 @@ class MigrateSettings(_Kafka, _ClickHouse, _Sql):
     )
 
 
+class PartitionsSettings(_Kafka):
+    """Settings of `sunledger add-partitions`."""
+
+    group: str = Field("sunledger", min_length=1, description="The workers' consumer group.")
+
+
 class ApiSettings(_Kafka, _ClickHouse, _Sql, _Sources, _Sheets, _Credentials):
     """Settings of `sunledger api`."""
 

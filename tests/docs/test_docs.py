@@ -49,7 +49,7 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
     """`sunledger X --option` in any document is a command that has this option."""
     known = commands()
     for snippet in snippets(TEXT[page]):
-        for name, rest in re.findall(r"(?:^|[\s;])sunledger ([a-z]+)((?: [^\s#,;]+)*)", snippet):
+        for name, rest in re.findall(r"(?:^|[\s;])sunledger ([a-z-]+)((?: [^\s#,;]+)*)", snippet):
             assert name in known, f"`sunledger {name}` in {page.name} is no command"
             for option in re.findall(r"--[a-z-]+", rest):
                 assert option in known[name], f"`sunledger {name}` has no {option}, see {page.name}"
