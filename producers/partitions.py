@@ -8,8 +8,9 @@ would judge without the keys that moved to it.
 from collections.abc import Mapping
 from typing import Final
 
+import stamina
 import structlog
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from producers.connection import error_name
@@ -24,6 +25,15 @@ log = structlog.get_logger(__name__)
 GROWING: Final[Mapping[str, TopicSpec]] = {spec.name: spec for spec in (PAYMENTS, READS)}
 """Topics that may get more partitions, by name; the others are read as a whole."""
 _ASK_S: Final = 10.0
+_STARTING: Final = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+"""What a broker says of a group for a moment after it has started."""
+_STARTED_S: Final = 30.0
 _NOBODY: Final = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
 
 
@@ -50,12 +60,10 @@ def add_partitions(kafka: Kafka, prefix: str, group: str, spec: TopicSpec, count
                     f"{topic} has {before} partitions: expected a number above that, at most {HOMES},"
                     f" found {count}"
                 )
-            _check_nobody(admin, group)
-            if left := Unjudged(kafka, group, topic)():
-                raise PartitionsRefused(
-                    f"{left} records of {topic} are not judged: start workers again,"
-                    " until sunledger_lag_offsets is 0"
-                )
+            for attempt in stamina.retry_context(on=_starts, attempts=None, timeout=_STARTED_S):
+                with attempt:
+                    _check_nobody(admin, group)
+                    _check_drained(kafka, group, topic)
             admin.create_partitions([NewPartitions(topic, count)], request_timeout=_ASK_S)[topic].result()
     except KafkaException as error:
         name = error_name(error.args[0])
@@ -81,3 +89,16 @@ def _check_nobody(admin: AdminClient, group: str) -> None:
             f"the group {group} has {len(found.members)} members ({found.state.name.lower()}):"
             " stop all workers"
         )
+
+
+def _check_drained(kafka: Kafka, group: str, topic: str) -> None:
+    """Raise `PartitionsRefused` while rows wait to be judged."""
+    if left := Unjudged(kafka, group, topic)():
+        raise PartitionsRefused(
+            f"{left} records of {topic} are not judged: start workers again, until sunledger_lag_offsets is 0"
+        )
+
+
+def _starts(error: Exception) -> bool:
+    """Whether the broker has only just started, and will say more in a moment."""
+    return isinstance(error, KafkaException) and error.args[0].code() in _STARTING

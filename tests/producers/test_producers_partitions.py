@@ -28,10 +28,9 @@ def test_a_drained_topic_without_workers_gets_more(
     monkeypatch.setenv("SUNLEDGER_TOPIC_PREFIX", kafka_prefix)
     found = CliRunner().invoke(app, ["add-partitions", "reads", "7"])
     topic = f"{kafka_prefix}reads"
-    assert (found.exit_code, found.stdout) == (
-        0,
-        f"{topic} has 7 partitions now, it had {READS.partitions}\n",
-    )
+    told = f"{topic} has 7 partitions now, it had {READS.partitions}\n"
+    assert found.exit_code == 0, found.output
+    assert found.stdout == told
     wait_until(lambda: partitions_of(endpoints.kafka, topic) == 7, what="seven partitions")
     again = CliRunner().invoke(app, ["add-partitions", "reads", "7"])
     assert again.exit_code == 1
