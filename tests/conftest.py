@@ -54,17 +54,23 @@ class ClickHouse:
         return self.rows(sql, **parameters)[0][0]
 
 
+@pytest.fixture(scope="session")
+def clickhouse_admin(stack: Stack) -> Iterator[Client]:
+    """A client that makes and drops databases; it costs as much as a dozen questions."""
+    client = clickhouse_client.connect(stack.endpoints.clickhouse)
+    yield client
+    client.close()
+
+
 @pytest.fixture
-def clickhouse(endpoints: Endpoints) -> Iterator[ClickHouse]:
+def clickhouse(endpoints: Endpoints, clickhouse_admin: Client) -> Iterator[ClickHouse]:
     """A fresh database in the shared engine."""
     name = f"t_{secrets.token_hex(6)}"
-    admin = clickhouse_client.connect(endpoints.clickhouse)
-    migrate(admin, name)
+    migrate(clickhouse_admin, name)
     client = clickhouse_client.connect(endpoints.clickhouse, database=name)
     yield ClickHouse(endpoints.clickhouse, name, client)
     client.close()
-    admin.command(f"DROP DATABASE IF EXISTS {name}")
-    admin.close()
+    clickhouse_admin.command(f"DROP DATABASE IF EXISTS {name}")
 
 
 @pytest.fixture
