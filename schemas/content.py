@@ -20,6 +20,8 @@ HASH_VERSION: Final = 1
 """Version of the normalisation; to be raised with any change that alters a hash."""
 _HASH_BITS: Final = 56
 _VERSION: Final = HASH_VERSION << _HASH_BITS
+HOLDS_BACK: Final = frozenset({"reversed", "error", "pending"})
+"""STATUS in any case with which a payment does not count (docs/verification.md)."""
 # Copying a prepared hash costs half of making one.
 _EMPTY: Final = hashlib.blake2b(digest_size=_HASH_BITS // 8)
 
@@ -90,8 +92,13 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Both are rows of the columns of `payments` (lower-case names, `supplied`, `custom`,
     `currency_given`); timestamps may be milliseconds or aware datetimes. A difference in an unknown
     column is named `custom.NAME`.
+
+    A STATUS with which a payment does not count differs from none that was there before: senders leave it
+    empty until they take a payment back (docs/decisions/0035).
     """
     both = set(stored["supplied"]) & set(new["supplied"])
+    if "STATUS" in new["supplied"] and str(new["status"]).strip().lower() in HOLDS_BACK:
+        both.add("STATUS")
     found = [name for name in CONTENT if name in both and _differs(name, stored, new)]
     if CUSTOM in both:
         old_custom, new_custom = without_personal(stored[CUSTOM]), without_personal(new[CUSTOM])

@@ -69,7 +69,10 @@ class Case(BaseModel):
     open: bool = Field(
         description="Somebody has to decide: nothing is decided, or a version came after the decision."
     )
-    differing_fields: list[str] = Field(description="Fields both supplied with different values.")
+    differing_fields: list[str] = Field(
+        description="Fields both supplied with different values; STATUS also when one version has none and"
+        " another one with which the payment does not count."
+    )
     versions: list[Version] = Field(description="The accepted one first, then as they were stored.")
     decision: str = Field(description="The latest decision; empty for none.")
     decision_id: str

@@ -6,11 +6,13 @@ import time
 
 from confluent_kafka.admin import AdminClient
 
+from schemas.topics import PAYMENTS, READS
 from sunledger.embedded.stack import Stack
 from tests.faults.feed import DEVICES, Feed
 from tests.faults.world import GROUP, SHORT, World, alive, resident_mb
 from tests.support.workers import WorkerProcess, wait_until
 
+PARTITIONS = PAYMENTS.partitions + READS.partitions
 LONGEST_S = max(SHORT["session_timeout_s"], SHORT["rebalance_timeout_s"], SHORT["insert_limit_s"])
 OUTAGE_S = LONGEST_S + 1
 RATE = 600
@@ -49,6 +51,11 @@ def _rows_in(worker: WorkerProcess) -> int:
 def _stored(world: World) -> int:
     """Rows that have an outcome; what a worker took in beyond them is in its hand."""
     return int(world.books.value("SELECT count() FROM ledger_rows"))
+
+
+def _begun(world: World) -> int:
+    """Partitions of which rows have an outcome."""
+    return int(world.books.value("SELECT uniqExact(topic, partition) FROM ledger_rows"))
 
 
 def test_a_store_that_is_away_delays_and_loses_nothing(own_stack: Stack, doomed: World) -> None:
@@ -118,7 +125,8 @@ def test_a_zombie_writes_nothing_twice(own_stack: Stack, doomed: World) -> None:
     organization = _organization(doomed)
     with Feed(own_stack.endpoints.kafka, doomed.prefix, organization, seed=7, a_second=RATE) as feed:
         feed.wait_more(300)
-        wait_until(lambda: doomed.books.value("SELECT count() FROM payments") > 0, 60, "payments stored")
+        # before the first batch of a partition is taken in hand, the store has to say who died at it
+        wait_until(lambda: _begun(doomed) == PARTITIONS, 60, "rows of every partition")
         # its inserts are sent and not answered; the store runs them after their sender was declared dead
         stored = _stored(doomed)
         own_stack.pause("clickhouse")

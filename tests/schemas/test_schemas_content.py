@@ -120,6 +120,15 @@ def test_differences_read_what_clickhouse_returns() -> None:
     assert differences(old, stored(FULL)) == []
 
 
+@pytest.mark.parametrize("status", ["reversed", " Pending", "ERROR"])
+def test_a_status_that_holds_back_differs_from_none(status: str) -> None:
+    """Who leaves STATUS empty until a payment is taken back is heard; no status takes nothing back."""
+    plain, held = row(), row(STATUS=status)
+    assert differences(stored(plain), stored(held)) == ["STATUS"]
+    assert differences(stored(held), stored(plain)) == []
+    assert differences(stored(plain), stored(row(STATUS="processed"))) == []
+
+
 def test_custom_differences() -> None:
     """Unknown columns that both have are compared, each for itself."""
     old, new = stored(row(A="1", B="2")), stored(row(A="1", B="3", C="4"))

@@ -46,6 +46,18 @@ def test_outcomes_across_turns(clickhouse: ClickHouse, restart: bool) -> None:
     assert clickhouse.rows("SELECT status FROM payments WHERE id = 'P2'") == [("void",)]
 
 
+def test_a_payment_that_is_taken_back_by_a_status_it_did_not_have_counts_no_more(
+    clickhouse: ClickHouse,
+) -> None:
+    """The rule takes the new version, the case names the field; a row without a status changes nothing."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch([payment(1), payment(1, STATUS="Reversed"), payment(1)]))
+    assert by_offset(clickhouse) == ["accepted", "conflict", "duplicate"]
+    assert clickhouse.rows("SELECT status, counted FROM payments") == [("Reversed", False)]
+    case = clickhouse.rows("SELECT differing_fields, decision, open FROM conflicts")
+    assert case == [(["STATUS"], "take_new", False)]
+
+
 def test_a_reversal_counts_beside_what_it_reverses(clickhouse: ClickHouse) -> None:
     """The rule counts both versions; a change of status after that replaces what it changes."""
     world = World(clickhouse).restore()
