@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +20,9 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from sunledger.embedded.chserver.pool import INSERT_CONNECTIONS
 from sunledger.embedded.stack import Stack
+from tests.support.workers import wait_until
 
 UTC = dt.UTC
 
@@ -198,6 +201,14 @@ def test_parameters_as_form_fields(clickhouse: Stack) -> None:
         ("SELECT * FROM file('/etc/passwd', 'LineAsString')", "no files"),
         ("SELECT * FROM fIle /* ; */ ('/etc/passwd', LineAsString)", "no files"),
         ("INSERT INTO zz FROM INFILE '/etc/passwd' FORMAT TSV", "INFILE"),
+        ("SELECT * FROM `file`('/etc/passwd', 'LineAsString')", "no files"),
+        ("SELECT * FROM \"file\"('/etc/passwd', 'LineAsString')", "no files"),
+        ("SELECT $$'$$, * FROM file('/etc/passwd', 'LineAsString') WHERE 'a' = ''", "no files"),
+        ("SELECT * FROM url('file:///etc/passwd', 'LineAsString')", "no files"),
+        ("SELECT * FROM '/etc/passwd'", "no files"),
+        ("CREATE TABLE zz (a String) ENGINE = `File`(TSV, '/etc/passwd')", "no files"),
+        ("INSERT INTO FUNCTION file('/tmp/x.csv', 'CSV', 'a Int32') VALUES (1)", "no files"),
+        ("INSERT INTO TABLE FUNCTION file('/tmp/x.csv', 'CSV', 'a Int32') FORMAT CSV\n1\n", "no files"),
     ],
 )
 def test_what_a_real_server_refuses_is_refused(
@@ -215,6 +226,7 @@ def test_what_a_real_server_refuses_is_refused(
     [
         ("SELECT 1;", b"1\n"), ("SELECT 1 ; ;\n-- the end; really", b"1\n"),
         ("SELECT ';SELECT 2'", b";SELECT 2\n"),
+        ("SELECT $$file('$$", b"file(\\'\n"),
         ("SELECT 'file(' /* INTO OUTFILE */", b"file(\n"), ("SELECT 1 AS `a;b`", b"1\n"),
     ],
 )  # fmt: skip
@@ -381,6 +393,28 @@ def test_what_a_statement_sets_ends_with_its_request(client: Client) -> None:
     client.command("SET max_block_size = 777")
     client.command("USE system")
     assert [client.command(asked) for _ in range(5)] == [before] * 5
+
+
+def test_the_time_of_an_insert_begins_when_it_comes(clickhouse: Stack, client: Client) -> None:
+    """One that waits for a connection until its time is over is not stored afterwards."""
+    client.command(
+        "CREATE TABLE slow (a UInt8, b UInt8 DEFAULT sleepEachRow(1)) ENGINE = MergeTree ORDER BY a"
+    )
+    client.command("CREATE TABLE quick (a UInt8) ENGINE = MergeTree ORDER BY a")
+
+    def insert(table: str, limit_s: int) -> tuple[int, bytes]:
+        asked = {"query": f"INSERT INTO {table} (a) FORMAT CSV", "max_execution_time": str(limit_s)}
+        return http(clickhouse, f"/?{urllib.parse.urlencode(asked)}", b"1\n1\n1\n", **login(clickhouse))[:2]
+
+    with ThreadPoolExecutor(INSERT_CONNECTIONS) as others:
+        busy = [others.submit(insert, "slow", 60) for _ in range(INSERT_CONNECTIONS)]
+        running = "SELECT count() FROM system.processes WHERE query_kind = 'Insert'"
+        wait_until(lambda: client.command(running) == INSERT_CONNECTIONS, what="inserts on every connection")
+        status, body = insert("quick", 1)
+        assert (status, b"TIMEOUT_EXCEEDED" in body) == (408, True)
+        assert [done.result()[0] for done in busy] == [200] * INSERT_CONNECTIONS
+    assert client.command("SELECT count() FROM quick") == 0
+    assert insert("quick", 1)[0] == 200
 
 
 def test_rows_survive_kill(stack_dir: Any) -> None:

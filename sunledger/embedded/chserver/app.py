@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from email.parser import BytesParser
@@ -25,6 +26,10 @@ from sunledger.embedded.chserver.pool import Pool, Session
 from sunledger.embedded.chserver.request import Query
 
 logger = logging.getLogger(__name__)
+
+_TIMEOUT_EXCEEDED = 159
+# Less than this is no wait: other settings than before cost a statement of their own.
+_SHORT_WAIT_S = 0.2
 
 # Up to here a result is held back, so that a late error still gets its status code.
 _HELD_BYTES = 4 * 1024 * 1024
@@ -88,6 +93,7 @@ class App:
         if word == "INSERT":
             insert = statement.parse_insert(text)
             if insert is not None:
+                _refuse(insert.sql)
                 return await self._insert(query, insert, text[insert.data_start :], body)
         try:
             sql = (text + await body.rest()).decode()
@@ -95,8 +101,7 @@ class App:
             raise ClickHouseError.make(62, "SYNTAX_ERROR", f"Statement is not UTF-8: {error}") from None
         if not sql.strip():
             raise ClickHouseError.make(62, "SYNTAX_ERROR", "Syntax error: empty query")
-        if (refused := statement.refusal(sql.encode())) is not None:
-            raise ClickHouseError.make(62, "SYNTAX_ERROR", refused)
+        _refuse(sql)
         return await self._query(http, replace(query, sql=sql), word)
 
     async def _insert(self, query: Query, insert: statement.Insert, first: bytes, body: Body) -> Response:
@@ -107,7 +112,9 @@ class App:
             async for piece in body.chunks():
                 file.write(piece)
             file.flush()
+            taken = time.monotonic()
             async with self._pool.session(insert=True) as session:
+                settings = _after(time.monotonic() - taken, settings)
                 result = await self._pool.run(_insert_file, session, query, settings, insert, file.name)
         return Response(b"", headers=reply.headers(query, totals=reply.summary(result)))
 
@@ -189,6 +196,27 @@ class App:
                 raise
         if stream is None:  # the session is free again: whoever reads no further does not end it
             yield batch
+
+
+def _refuse(sql: str) -> None:
+    """Raise ClickHouseError for a statement that no server would run over HTTP."""
+    if (refused := statement.refusal(sql.encode())) is not None:
+        raise ClickHouseError.make(62, "SYNTAX_ERROR", refused)
+
+
+def _after(waited_s: float, settings: dict[str, str]) -> dict[str, str]:
+    """Settings of an insert that waited for a connection: its time limit began when it came.
+
+    Whoever takes a worker's partitions over counts on that (docs/decisions/0034); a real server has no such
+    queue. Raises ClickHouseError when the time is over.
+    """
+    limit_s = float(settings.get("max_execution_time") or 0)
+    if not limit_s or waited_s < _SHORT_WAIT_S:
+        return settings
+    if waited_s >= limit_s:
+        text = f"Timeout exceeded: waited {waited_s:.1f} s for a connection, maximum: {limit_s:g} s"
+        raise ClickHouseError.make(_TIMEOUT_EXCEEDED, "TIMEOUT_EXCEEDED", text)
+    return {**settings, "max_execution_time": f"{limit_s - waited_s:.3f}"}
 
 
 def _run(session: Session, query: Query, word: str) -> Any:

@@ -30,9 +30,15 @@ _READ_ONLY = _WITH_RESULT - {"KILL"}
 # chDB streams nothing but these.
 _STREAMABLE_WORDS = frozenset({"SELECT", "WITH", "("})
 
+_FILE_NAMES = frozenset({b"FILE", b"FILECLUSTER", b"URL", b"URLCLUSTER", b"SQLITE", b"EXECUTABLE"})
+"""Functions and engines that open files of the server's machine; `url` does so for addresses `file:`."""
+_BEFORE_TABLES = frozenset({b"FROM", b"JOIN", b"INTO", b"TABLE"})
+
 _SPACE = re.compile(rb"(?:\s+|--[^\n]*(?:\n|$)|#[ !][^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
 _TOKEN = re.compile(
-    rb"""'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.)*" | `(?:[^`\\]|\\.)*` | \w+ | . """, re.VERBOSE | re.DOTALL
+    rb"""\$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+    | '(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.)*" | `(?:[^`\\]|\\.)*` | \w+ | . """,
+    re.VERBOSE | re.DOTALL,
 )
 _FORMAT_AT_END = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\s[^()]*)?[;\s]*$", re.IGNORECASE)
 _TAIL = 2000
@@ -120,7 +126,8 @@ def parse_insert(text: bytes) -> Insert | None:
 def refusal(text: bytes) -> str | None:
     """Why a real server would not run this over HTTP; None when it would.
 
-    chDB runs several statements at once and reads and writes any file of its process.
+    chDB runs several statements at once and reads and writes any file of its process: through functions and
+    table engines, whose names may be quoted, and through a text where a table is expected.
     """
     position, before = 0, b""
     ended = False
@@ -129,17 +136,29 @@ def refusal(text: bytes) -> str | None:
         found = _TOKEN.match(text, position)
         if found is None:
             break
-        token, position = found.group().upper(), found.end()
+        token, position = found.group(), found.end()
         if ended and token != b";":
             return "Multi-statements are not allowed"
         ended = ended or token == b";"
-        if before == b"INTO" and token == b"OUTFILE":
-            return "INTO OUTFILE is not allowed"
-        if before == b"FROM" and token == b"INFILE":
-            return "FROM INFILE is not allowed"
-        if before == b"FILE" and token == b"(":
-            return "The embedded server reads no files: the function file is not allowed"
-        before = token
+        refused = _refused(before, token)
+        if refused is not None:
+            return refused
+        # the name of a function may be quoted
+        before = token.strip(b'`"').upper()
+    return None
+
+
+def _refused(before: bytes, token: bytes) -> str | None:
+    """Why a token may not follow another one, which is in capitals."""
+    word = token.upper()
+    if (before, word) == (b"INTO", b"OUTFILE"):
+        return "INTO OUTFILE is not allowed"
+    if (before, word) == (b"FROM", b"INFILE"):
+        return "FROM INFILE is not allowed"
+    if before in _BEFORE_TABLES and token[:1] in (b"'", b"$"):
+        return "The embedded server reads no files: a text in place of a table is not allowed"
+    if before in _FILE_NAMES and token == b"(":
+        return f"The embedded server reads no files: the function {before.decode().lower()} is not allowed"
     return None
 
 
