@@ -77,7 +77,8 @@ def status(data: DataDir) -> None:
         typer.echo(f"nothing ever ran in {data}", err=True)
     for part in parts:
         detail = f"   {part.reason.strip().splitlines()[-1]}" if part.reason else ""
-        restarts = f"   {part.restarts} restarts" if part.restarts else ""
+        cause = f", last: {part.last_exit}" if part.last_exit else ""
+        restarts = f"   {part.restarts} restarts{cause}" if part.restarts else ""
         where = f"   {ops[part.name]}" if part.pid and part.name in ops else ""
         typer.echo(f"{part.name:<12} {part.state:<9} pid {part.pid or '-'!s:<8}{where}{restarts}{detail}")
     raise typer.Exit(0 if parts and all(part.state == "ready" for part in parts) else 1)

@@ -237,6 +237,9 @@ def test_up_status_down(stack_dir: Path) -> None:
                 p.name == "redis" and p.restarts == 1 and p.is_ready for p in supervisor.status(stack_dir)
             )
         )
+        told = CliRunner().invoke(cli.app, ["status", "--data", str(stack_dir)])
+        (line,) = [line for line in told.output.splitlines() if line.startswith("redis ")]
+        assert "1 restarts, last: killed by SIGKILL" in line
         pids = [part.pid for part in supervisor.status(stack_dir) if part.pid]
         assert len(pids) == len(parts)
     finally:
