@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from schemas.cells import has_control_character, json_text, trim
+from schemas.cells import has_control_character, is_missing, json_text, trim
 from schemas.fields import ALIASES, CUSTOM, MAX_CELL, MAX_ID, NAMES
 from schemas.outcomes import Code
 
@@ -27,12 +27,19 @@ def canonical_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, value in row.items():
         if name in KNOWN_KEYS:
             continue
-        if name in ALIASES and known.get(ALIASES[name]) is None:
+        if name in ALIASES and is_missing(known.get(ALIASES[name])):
             known[ALIASES[name]] = value
         else:
-            unknown.setdefault(name, value)
+            unknown[_free(name, value, unknown)] = value
     known[CUSTOM] = unknown
     return known
+
+
+def _free(name: str, value: Any, taken: Mapping[str, Any]) -> str:
+    """The name, or one like it where another value has it: nothing that was sent is dropped."""
+    while name in taken and taken[name] != value:
+        name += " (2)"
+    return name
 
 
 def custom_cell(value: Any) -> dict[str, str] | Code:

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.cells import is_missing, json_text, plain_text
-from schemas.fields import BY_NAME, CUSTOM, NAMES, PERSONAL, Field
+from schemas.fields import ALIASES, BY_NAME, CUSTOM, NAMES, PERSONAL, Field
 from schemas.outcomes import Code
 from schemas.personal_cells import TOKEN_PREFIX, is_protected, personal_fault, token
 from schemas.unknown_columns import looks_personal, sounds_personal
@@ -113,12 +113,12 @@ class Pseudonymizer:
         for name in PERSONAL:
             value = row.get(name)
             if value is not None:
-                self._replace(organization_id, row, name, BY_NAME[name], replaced)
+                self._replace(organization_id, row, name, BY_NAME[name], replaced, name)
         if not row.keys() <= _KNOWN_KEYS:
             self._protect_unknown(organization_id, row, replaced)
         custom = row.get(CUSTOM)
         if isinstance(custom, dict) and custom:
-            self._protect_unknown(organization_id, custom, replaced)
+            self._protect_custom(organization_id, custom, replaced)
         return replaced
 
     def restore(
@@ -131,11 +131,12 @@ class Pseudonymizer:
         """
         kept = dict(originals)
         custom = row.get(CUSTOM)
-        for cells in (row, custom if isinstance(custom, dict) else {}):
-            for key in originals.keys() & cells.keys():
-                if self._stands_for(organization_id, cells[key], originals[key]):
-                    cells[key] = originals[key]
-                    kept.pop(key, None)
+        for cells, name_of in ((row, str), (custom if isinstance(custom, dict) else {}, _custom_name)):
+            for key in cells:
+                original = originals.get(name_of(key))
+                if original is not None and self._stands_for(organization_id, cells[key], original):
+                    cells[key] = original
+                    kept.pop(name_of(key), None)
         return kept
 
     def _stands_for(self, organization_id: str, found: Any, original: str) -> bool:
@@ -150,19 +151,43 @@ class Pseudonymizer:
         return str(found) == self.pseudonym(organization_id, plain_text(original) or "")
 
     def _protect_unknown(self, organization_id: str, row: dict[str, Any], replaced: dict[str, str]) -> None:
-        """Replace the values of unknown columns that sound or look personal."""
+        """Replace the values of unknown columns at the top that sound or look personal.
+
+        Another name of a field is none of them, as long as it stands for the field.
+        """
+        stood_for = {key for key in row if key in _KNOWN_KEYS and not is_missing(row[key])}
         for key, value in list(row.items()):
-            if key not in PERSONAL and key != CUSTOM:
+            if key in _KNOWN_KEYS:
+                continue
+            meant = ALIASES.get(key)
+            if meant is None or meant in stood_for:
                 field = _unknown_field(key, value)
-                if field is not None:
-                    self._replace(organization_id, row, key, field, replaced)
+            else:
+                field = BY_NAME[meant] if meant in PERSONAL else None
+                if not is_missing(value):
+                    stood_for.add(meant)
+            if field is not None:
+                self._replace(organization_id, row, key, field, replaced, key)
+
+    def _protect_custom(self, organization_id: str, custom: dict[str, Any], replaced: dict[str, str]) -> None:
+        """The same under `custom`, where names of fields are names like any other."""
+        for key, value in list(custom.items()):
+            field = _unknown_field(key, value)
+            if field is not None:
+                self._replace(organization_id, custom, key, field, replaced, _custom_name(key))
 
     def _replace(
-        self, organization_id: str, row: dict[str, Any], key: str, field: Field, replaced: dict[str, str]
+        self,
+        organization_id: str,
+        row: dict[str, Any],
+        key: str,
+        field: Field,
+        replaced: dict[str, str],
+        name: str,
     ) -> None:
         value = row[key]
         if not (is_missing(value) or is_protected(value)):
-            replaced[key] = value if isinstance(value, str) else json_text(value) or ""
+            replaced[name] = value if isinstance(value, str) else json_text(value) or ""
             row[key] = self._stand_in(organization_id, field, value)
 
     def stand_in(self, organization_id: str, key: str, text: str, *, custom: bool) -> str | None:
@@ -172,10 +197,8 @@ class Pseudonymizer:
             key: name of the field, or of the unknown column.
             custom: whether it stands under `custom`.
         """
-        if custom:
-            field = None if key in PERSONAL or key == CUSTOM else _unknown_field(key, text)
-        else:
-            field = BY_NAME[key] if key in PERSONAL else None
+        known = BY_NAME[key] if key in PERSONAL else None
+        field = _unknown_field(key, text) if custom else known
         if field is None or is_missing(text) or is_protected(text):
             return None
         return self._stand_in(organization_id, field, text)
@@ -191,10 +214,17 @@ def _unknown_field(key: str, value: Any) -> Field | None:
 
     What is no text or number is personal as a whole: nobody looks inside it.
     """
+    if key in PERSONAL:
+        return BY_NAME[key]
     field = sounds_personal(key)
-    if field is None and key not in NAMES and (isinstance(value, dict | list) or looks_personal(value)):
+    if field is None and (isinstance(value, dict | list) or looks_personal(value)):
         return BY_NAME["NOTES"]
     return field
+
+
+def _custom_name(key: str) -> str:
+    """Name of the original of a value under `custom`: a field of that name may have one of its own."""
+    return f"{CUSTOM}.{key}" if key in NAMES else key
 
 
 class Sealer:

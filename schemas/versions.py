@@ -86,8 +86,17 @@ class Identity:
         return content in self.aliases or any(version.content == content for version in self.versions)
 
     def same_as_known(self, fields: Mapping[str, Any]) -> bool:
-        """Whether nothing that both sides supplied differs from some version."""
-        return any(not differences(_fields(version), fields) for version in self.versions)
+        """Whether nothing that both sides supplied differs from some version.
+
+        Not when only STATUS differs from a version that counts: a version without one, which counts no more,
+        would otherwise hide every STATUS that comes later.
+        """
+        same = {version.content for version in self.versions if not differences(_fields(version), fields)}
+        counting = set(self.in_force) if same else set()
+        if not same or same & counting:
+            return bool(same)
+        in_force = [version for version in self.versions if version.content in counting]
+        return all(differences(_fields(version), fields) != ["STATUS"] for version in in_force)
 
     def sight(self, content: int, fields: Callable[[], Mapping[str, Any]]) -> Sight:
         """What a row of this content is to the identity; `fields` gives its columns, where they matter."""

@@ -255,3 +255,43 @@ def test_a_look_at_many_texts_misses_none_that_looks_personal(texts: list[str]) 
     """Texts that together do not look personal are none of them."""
     if any(map(looks_personal, texts)):
         assert may_look_personal(texts)
+
+
+def test_another_name_of_a_field_is_no_unknown_column() -> None:
+    """A serial number under an alias looks like a telephone number, and is matched all the same."""
+    cells = row(external_id="47000123456", Source="123456789012")
+    cells["TRANSACTION CHARGES"] = "100000000"
+    found = stored(protected(cells))
+    assert (found["external_id"], found["source_field"]) == ("47000123456", "123456789012")
+    assert found["transaction_charges"] == 100_000_000
+    beside = stored(protected(row(EXTERNAL_ID="S1", external_id="+2348012345678")))
+    assert beside["external_id"] == "S1"
+    assert PSEUDONYM(beside["custom"]["external_id"])
+
+
+@pytest.mark.parametrize("name", [*sorted(PERSONAL), "METER_ID", "STATUS", "custom"])
+def test_names_of_fields_under_custom_hide_nothing(name: str) -> None:
+    """There they are names like any other: what is personal is replaced, and comes back."""
+    pseudonymizer = Pseudonymizer(MASTER)
+    cells = row(custom={name: "+2348099999998"})
+    before = {**cells, "custom": dict(cells["custom"])}
+    originals = pseudonymizer.protect(ORG, cells)
+    assert PSEUDONYM(cells["custom"][name])
+    assert pseudonymizer.restore(ORG, cells, originals) == {}
+    assert cells == before
+
+
+@pytest.mark.parametrize(
+    "given", [{"custom": {"a": "1"}, "a": "2"}, {"custom": {"a": "1", "a (2)": "3"}, "a": "2"}]
+)
+def test_unknown_columns_that_meet_are_both_kept(given: dict[str, Any]) -> None:
+    """Nothing that was sent is dropped."""
+    kept = stored({**row(), **given})["custom"]
+    assert {"1", "2"} <= set(kept.values())
+
+
+def test_an_alias_stands_for_a_field_without_a_value() -> None:
+    """A placeholder is no value."""
+    cells = row(TRANSACTION_CHARGES="N/A")
+    cells["TRANSACTION CHARGES"] = "7"
+    assert stored(cells)["transaction_charges"] == 7

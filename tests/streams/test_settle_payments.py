@@ -58,6 +58,15 @@ def test_a_payment_that_is_taken_back_by_a_status_it_did_not_have_counts_no_more
     assert case == [(["STATUS"], "take_new", False)]
 
 
+def test_a_status_is_heard_whatever_came_before_it(clickhouse: ClickHouse) -> None:
+    """None, pending, processed: the payment counts in the end, and without a status nothing changes."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch([payment(1), payment(1, STATUS="pending"), payment(1, STATUS="processed")]))
+    world.turn(world.batch([payment(1), payment(1, UTILITY_ID="U1")], 3))
+    assert by_offset(clickhouse) == ["accepted", "conflict", "conflict", "duplicate", "duplicate"]
+    assert clickhouse.rows("SELECT status, counted FROM payments") == [("processed", True)]
+
+
 def test_a_reversal_counts_beside_what_it_reverses(clickhouse: ClickHouse) -> None:
     """The rule counts both versions; a change of status after that replaces what it changes."""
     world = World(clickhouse).restore()

@@ -109,7 +109,8 @@ class Pool:
                 yield session
             except BaseException as error:
                 # An engine error in a statement is harmless; after anything else the state is not known.
-                if isinstance(error, ClickHouseError) and error.code not in _SETTING_ERRORS:
+                known = isinstance(error, ClickHouseError) and error.code not in _SETTING_ERRORS
+                if known and session.is_reusable:
                     free.append(session)
                 else:
                     # Shielded: a client that goes away must not leave a connection open.
