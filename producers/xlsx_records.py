@@ -25,8 +25,8 @@ from producers.header import HEADER_WITHIN, find_header
 from producers.sheet_cells import cell_text, has_lost_digits
 from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
 from producers.template_names import NOTES_SHEET
-from producers.text_lines import BinarySource
-from producers.xlsx_shape import rows_with_errors
+from producers.text_lines import MAX_LINE_CHARS, BinarySource
+from producers.xlsx_shape import check_size, rows_with_errors
 from schemas.fields import ALIASES, BY_NAME, Kind
 from schemas.outcomes import Code
 
@@ -60,6 +60,7 @@ class XlsxRecords:
     def __init__(self, source: BinarySource, titles: bool = False) -> None:
         data = _all_of(source)
         try:
+            check_size(data)
             book = CalamineWorkbook.from_filelike(io.BytesIO(data))
             sheets = book.sheets_metadata
             index = next((at for at, sheet in enumerate(sheets) if _is_visible(sheet)), 0)
@@ -86,11 +87,15 @@ class XlsxRecords:
         kinds = [_KINDS.get(name) for name in self.header[:width]]
         for line, row in self._rows:
             cells = [_text(value, kind) for value, kind in zip_longest(row, kinds[: len(row)])]
-            if detail := self._fault(line, row, cells, kinds):
+            code = Code.UNREADABLE_ROW
+            detail = self._fault(line, row, cells, kinds)
+            if sum(map(len, cells)) > MAX_LINE_CHARS:
+                code, detail = Code.TOO_LARGE, "the row is longer than allowed"
+            if detail:
                 if block:
                     yield Block(lines, block)
                     lines, block = [], []
-                yield UnreadableRow(line, "\t".join(cells)[:MAX_RAW_CHARS], Code.UNREADABLE_ROW, detail)
+                yield UnreadableRow(line, "\t".join(cells)[:MAX_RAW_CHARS], code, detail)
                 continue
             lines.append(line)
             block.append(cells)

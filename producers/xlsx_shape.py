@@ -25,6 +25,20 @@ _CHUNK_BYTES: Final = 256 * 1024
 Attributes = Mapping[str, str]
 
 
+def check_size(data: bytes) -> None:
+    """Look at what a workbook unpacks to, before any of it is unpacked: its texts are read as a whole.
+
+    Raises:
+        FileRefused: the workbook is too large.
+        zipfile.BadZipFile: it is none.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        size = sum(member.file_size for member in packed.infolist())
+    if size > MAX_UNPACKED_BYTES:
+        detail = f"the workbook unpacks to {size:,} bytes; at most {MAX_UNPACKED_BYTES:,} are read"
+        raise FileRefused(Code.TOO_LARGE, detail)
+
+
 def rows_with_errors(data: bytes, index: int) -> set[int]:
     """Numbers of the rows of a sheet in which a formula ended in an error; their cells read as empty.
 
@@ -33,10 +47,6 @@ def rows_with_errors(data: bytes, index: int) -> set[int]:
         KeyError, ValueError, zipfile.BadZipFile: it is no workbook.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
-        size = sum(member.file_size for member in packed.infolist())
-        if size > MAX_UNPACKED_BYTES:
-            detail = f"the workbook unpacks to {size:,} bytes; at most {MAX_UNPACKED_BYTES:,} are read"
-            raise FileRefused(Code.TOO_LARGE, detail)
         shape = _Shape()
         _parse(packed, _sheet_name(packed, index), shape.element)
         return shape.errors

@@ -185,3 +185,19 @@ def _chart(book: Any) -> Any:
     chart = book.add_chart({"type": "line"})
     chart.add_series({"values": "=May!$A$1:$A$2"})
     return chart
+
+
+def test_a_row_longer_than_a_line_of_a_file_may_be_is_told() -> None:
+    """Few bytes of a workbook may be one long text in every cell; the rows beside it are read."""
+    long = dict.fromkeys(HEADER[:5], "x" * 32_000)
+    first, second = read(workbook(HEADER, row(**long), row()))
+    assert isinstance(first, UnreadableRow)
+    assert (first.line, first.code) == (2, Code.TOO_LARGE)
+    assert isinstance(second, TableRow)
+
+
+def test_what_a_workbook_unpacks_to_is_looked_at_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its texts would be in memory otherwise, before anybody knew how many there are."""
+    monkeypatch.setattr(xlsx_shape, "MAX_UNPACKED_BYTES", 1_000)
+    monkeypatch.delattr(xlsx_records, "CalamineWorkbook")
+    assert refusal(workbook(HEADER, row())).code is Code.TOO_LARGE
