@@ -30,7 +30,9 @@ _READ_ONLY = _WITH_RESULT - {"KILL"}
 # chDB streams nothing but these.
 _STREAMABLE_WORDS = frozenset({"SELECT", "WITH", "("})
 
-_FILE_NAMES = frozenset({b"FILE", b"FILECLUSTER", b"URL", b"URLCLUSTER", b"SQLITE", b"EXECUTABLE"})
+_FILE_NAMES = frozenset(
+    {b"FILE", b"FILECLUSTER", b"FILESYSTEM", b"URL", b"URLCLUSTER", b"SQLITE", b"EXECUTABLE"}
+)
 """Functions and engines that open files of the server's machine; `url` does so for addresses `file:`."""
 _BEFORE_TABLES = frozenset({b"FROM", b"JOIN", b"INTO", b"TABLE"})
 
@@ -155,7 +157,10 @@ def _refused(before: bytes, token: bytes) -> str | None:
         return "INTO OUTFILE is not allowed"
     if (before, word) == (b"FROM", b"INFILE"):
         return "FROM INFILE is not allowed"
-    if before in _BEFORE_TABLES and token[:1] in (b"'", b"$"):
+    if token[:1] in (b"`", b'"') and b"\\" in token:
+        return "The embedded server reads no files: escapes in quoted names are not allowed"
+    named_file = token[:1] in (b"'", b"$") or (token[:1] in (b"`", b'"') and b"/" in token)
+    if before in _BEFORE_TABLES and named_file:
         return "The embedded server reads no files: a text in place of a table is not allowed"
     if before in _FILE_NAMES and token == b"(":
         return f"The embedded server reads no files: the function {before.decode().lower()} is not allowed"
