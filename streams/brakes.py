@@ -31,7 +31,7 @@ WINDOW_ROWS: Final = 2000
 MIN_ROWS: Final = 200
 """Rows below which a share says nothing about a dataset."""
 MIN_ORGANIZATION_ROWS: Final = 100
-"""Rows below which a share says nothing about an organisation."""
+"""Rows below which an organisation does not count as failing."""
 MIN_FAILING: Final = 3
 """Failing organisations below which `most of them` says nothing about a release."""
 ORGANIZATION_SHARE: Final = 0.8
@@ -128,8 +128,11 @@ class Brake:
         _forget(self._organizations, now)
 
     def _stop_while_most_fail(self, lease: Lease, stopping: Callable[[], None]) -> None:
-        active = [w for w in self._organizations.values() if w.rows >= MIN_ORGANIZATION_ROWS]
-        failing = sum(window.share >= ORGANIZATION_SHARE for window in active)
+        # who sent a few good rows is a sender too: after a restart those are all that is known of him
+        active = list(self._organizations.values())
+        failing = sum(
+            window.rows >= MIN_ORGANIZATION_ROWS and window.share >= ORGANIZATION_SHARE for window in active
+        )
         if failing < MIN_FAILING or 2 * failing <= len(active):
             return
         stopping()

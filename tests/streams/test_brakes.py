@@ -187,6 +187,15 @@ def test_a_topic_stops_when_most_organisations_fail(bad: int, good: int, stops: 
     assert not watch.stopped  # the rows went elsewhere, and with them what is wrong
 
 
+def test_small_senders_are_senders() -> None:
+    """After a restart few good rows are all that is known of most: three that fail do not stop them."""
+    watch, lease = brake(registry(10)), Lease()
+    for number in range(3, 10):
+        watch.look(verdicts("." * (MIN_ORGANIZATION_ROWS - 1), f"org_{number}", ""), lease)
+    watch.look(failing(3, 0), lease)
+    assert not lease.stopped
+
+
 def test_an_operator_can_switch_it_off() -> None:
     """When all senders really are wrong, their rows belong into quarantine."""
     watch = brake(stop_topic=False)
