@@ -189,7 +189,8 @@ def test_a_topic_stops_when_most_organisations_fail(bad: int, good: int, stops: 
 
 def test_small_senders_are_senders() -> None:
     """After a restart few good rows are all that is known of most: three that fail do not stop them."""
-    watch, lease = brake(registry(10)), Lease()
+    watch = brake(registry(10))
+    lease = Lease(patience=2, watch=watch)
     for number in range(3, 10):
         watch.look(verdicts("." * (MIN_ORGANIZATION_ROWS - 1), f"org_{number}", ""), lease)
     watch.look(failing(3, 0), lease)
