@@ -29,6 +29,7 @@ _NEVER: Final = tuple(
             "255.255.255.255/32",
             "::/128",
             "fe80::/10",
+            "fec0::/10",  # site-local, once; Python takes it for public
             "fd00:ec2::/32",  # metadata of AWS over IPv6
             "fd20:ce::254/128",  # metadata of Google Cloud over IPv6
             "ff00::/8",
@@ -38,7 +39,7 @@ _NEVER: Final = tuple(
 """Refused whatever the operator allows: what answers there hands out credentials, or is nobody."""
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
-_TRANSLATED: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "::/96")))
+_TRANSLATED: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
 
 
 class AddressRefused(Exception):
