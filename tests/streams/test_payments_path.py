@@ -29,6 +29,7 @@ def test_every_row_gets_one_outcome(
             *good[:50],
             payment(1, PAYMENT_AMOUNT="1"),
             payment(2, STATUS="reversed"),
+            payment(3, STATUS="paid"),
             payment(300, PAYMENT_AMOUNT="abc"),
             b"not json",
             b"[1]",
@@ -37,5 +38,5 @@ def test_every_row_gets_one_outcome(
         ],
         organization,
     )
-    assert outcomes(clickhouse, 257) == {"accepted": 200, "duplicate": 51, "conflict": 1, "quarantined": 5}
+    assert outcomes(clickhouse, 258) == {"accepted": 200, "duplicate": 51, "conflict": 2, "quarantined": 5}
     assert clickhouse.value("SELECT count() FROM payments") == 200
