@@ -60,10 +60,11 @@ def add_partitions(kafka: Kafka, prefix: str, group: str, spec: TopicSpec, count
                     f"{topic} has {before} partitions: expected a number above that, at most {HOMES},"
                     f" found {count}"
                 )
+            unjudged = Unjudged(kafka, group, topic)
             for attempt in stamina.retry_context(on=_starts, attempts=None, timeout=_STARTED_S):
                 with attempt:
                     _check_nobody(admin, group)
-                    _check_drained(kafka, group, topic)
+                    _check_drained(unjudged, topic)
             admin.create_partitions([NewPartitions(topic, count)], request_timeout=_ASK_S)[topic].result()
     except KafkaException as error:
         name = error_name(error.args[0])
@@ -91,9 +92,9 @@ def _check_nobody(admin: AdminClient, group: str) -> None:
         )
 
 
-def _check_drained(kafka: Kafka, group: str, topic: str) -> None:
+def _check_drained(unjudged: Unjudged, topic: str) -> None:
     """Raise `PartitionsRefused` while rows wait to be judged."""
-    if left := Unjudged(kafka, group, topic)():
+    if left := unjudged():
         raise PartitionsRefused(
             f"{left} records of {topic} are not judged: start workers again, until sunledger_lag_offsets is 0"
         )

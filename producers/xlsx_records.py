@@ -87,15 +87,11 @@ class XlsxRecords:
         kinds = [_KINDS.get(name) for name in self.header[:width]]
         for line, row in self._rows:
             cells = [_text(value, kind) for value, kind in zip_longest(row, kinds[: len(row)])]
-            code = Code.UNREADABLE_ROW
-            detail = self._fault(line, row, cells, kinds)
-            if sum(map(len, cells)) > MAX_LINE_CHARS:
-                code, detail = Code.TOO_LARGE, "the row is longer than allowed"
-            if detail:
+            if fault := self._fault(line, row, cells, kinds):
                 if block:
                     yield Block(lines, block)
                     lines, block = [], []
-                yield UnreadableRow(line, "\t".join(cells)[:MAX_RAW_CHARS], code, detail)
+                yield UnreadableRow(line, "\t".join(cells)[:MAX_RAW_CHARS], *fault)
                 continue
             lines.append(line)
             block.append(cells)
@@ -105,15 +101,20 @@ class XlsxRecords:
         if block:
             yield Block(lines, block)
 
-    def _fault(self, line: int, row: list[Any], cells: list[str], kinds: list[Kind | None]) -> str:
-        """What makes a row unreadable; empty if nothing does."""
+    def _fault(
+        self, line: int, row: list[Any], cells: list[str], kinds: list[Kind | None]
+    ) -> tuple[Code, str] | None:
+        """What makes a row unreadable, as code and detail; None if nothing does."""
+        if sum(map(len, cells)) > MAX_LINE_CHARS:
+            return Code.TOO_LARGE, "the row is longer than allowed"
         if line in self._errors:
-            return "a formula of the row ended in an error"
+            return Code.UNREADABLE_ROW, "a formula of the row ended in an error"
         if any(cells[len(kinds) :]):
-            return f"cells beyond the header's {len(kinds)}"
+            return Code.UNREADABLE_ROW, f"cells beyond the header's {len(kinds)}"
         if any(has_lost_digits(value, kind) for value, kind in zip(row, kinds, strict=False)):
-            return "an id is a number of more than 15 digits, which a spreadsheet does not keep"
-        return ""
+            detail = "an id is a number of more than 15 digits, which a spreadsheet does not keep"
+            return Code.UNREADABLE_ROW, detail
+        return None
 
 
 def _is_visible(sheet: SheetMetadata) -> bool:

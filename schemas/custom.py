@@ -24,15 +24,30 @@ def canonical_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
     if custom is not None and not isinstance(custom, Mapping):
         return known
     unknown: dict[str, Any] = dict(custom or {})
+    aliases = aliases_in_force(row)
     for name, value in row.items():
-        if name in KNOWN_KEYS:
-            continue
-        if name in ALIASES and is_missing(known.get(ALIASES[name])):
-            known[ALIASES[name]] = value
-        else:
+        if name in aliases:
+            known[aliases[name]] = value
+        elif name not in KNOWN_KEYS:
             unknown[_free(name, value, unknown)] = value
     known[CUSTOM] = unknown
     return known
+
+
+def aliases_in_force(row: Mapping[str, Any]) -> dict[str, str]:
+    """The other names in a row that stand for a field, and for which: one that has no value before them.
+
+    The others are unknown columns.
+    """
+    full = {name for name in row if name in NAMES and not is_missing(row[name])}
+    found: dict[str, str] = {}
+    for name, value in row.items():
+        field = ALIASES.get(name)
+        if field is not None and field not in full:
+            found[name] = field
+            if not is_missing(value):
+                full.add(field)
+    return found
 
 
 def _free(name: str, value: Any, taken: Mapping[str, Any]) -> str:

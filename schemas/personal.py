@@ -18,7 +18,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.cells import is_missing, json_text, plain_text
-from schemas.fields import ALIASES, BY_NAME, CUSTOM, NAMES, PERSONAL, Field
+from schemas.custom import KNOWN_KEYS, aliases_in_force
+from schemas.fields import BY_NAME, CUSTOM, NAMES, PERSONAL, Field
 from schemas.outcomes import Code
 from schemas.personal_cells import TOKEN_PREFIX, is_protected, personal_fault, token
 from schemas.unknown_columns import looks_personal, sounds_personal
@@ -33,7 +34,6 @@ _OUTER_PAD: Final = 0x5C
 _Started = tuple["hashlib._Hash", "hashlib._Hash"]
 _SEAL_PREFIX: Final = "v1."
 _CODE_DIGITS: Final = 32
-_KNOWN_KEYS: Final = NAMES | {CUSTOM}
 _PHONE: Final = BY_NAME["CUSTOMER_PHONE"]
 
 
@@ -114,7 +114,7 @@ class Pseudonymizer:
             value = row.get(name)
             if value is not None:
                 self._replace(organization_id, row, name, BY_NAME[name], replaced, name)
-        if not row.keys() <= _KNOWN_KEYS:
+        if not row.keys() <= KNOWN_KEYS:
             self._protect_unknown(organization_id, row, replaced)
         custom = row.get(CUSTOM)
         if isinstance(custom, dict) and custom:
@@ -155,17 +155,14 @@ class Pseudonymizer:
 
         Another name of a field is none of them, as long as it stands for the field.
         """
-        stood_for = {key for key in row if key in _KNOWN_KEYS and not is_missing(row[key])}
+        aliases = aliases_in_force(row)
         for key, value in list(row.items()):
-            if key in _KNOWN_KEYS:
+            if key in KNOWN_KEYS:
                 continue
-            meant = ALIASES.get(key)
-            if meant is None or meant in stood_for:
-                field = _unknown_field(key, value)
+            if key in aliases:
+                field = BY_NAME[aliases[key]] if aliases[key] in PERSONAL else None
             else:
-                field = BY_NAME[meant] if meant in PERSONAL else None
-                if not is_missing(value):
-                    stood_for.add(meant)
+                field = _unknown_field(key, value)
             if field is not None:
                 self._replace(organization_id, row, key, field, replaced, key)
 

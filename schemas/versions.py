@@ -91,12 +91,12 @@ class Identity:
         Not when only STATUS differs from a version that counts: a version without one, which counts no more,
         would otherwise hide every STATUS that comes later.
         """
-        same = {version.content for version in self.versions if not differences(_fields(version), fields)}
-        counting = set(self.in_force) if same else set()
-        if not same or same & counting:
-            return bool(same)
-        in_force = [version for version in self.versions if version.content in counting]
-        return all(differences(_fields(version), fields) != ["STATUS"] for version in in_force)
+        differing = {version.content: differences(_fields(version), fields) for version in self.versions}
+        same = {content for content, names in differing.items() if not names}
+        if not same:
+            return False
+        counting = set(self.in_force)
+        return bool(same & counting) or all(differing.get(content) != ["STATUS"] for content in counting)
 
     def sight(self, content: int, fields: Callable[[], Mapping[str, Any]]) -> Sight:
         """What a row of this content is to the identity; `fields` gives its columns, where they matter."""

@@ -173,7 +173,7 @@ def test_processes_that_are_killed_and_stopped(
             fates.get(day, lambda: None)()
             if day == 0:
                 first = place.begin()
-            wait_until(lambda: not place.waiting(), 60, f"the files of day {day}")
+            wait_until(lambda: not place.waiting(), 120, f"the files of day {day}")
         wait_until(lambda: not place.held_by(), 120, "the end of all runs")
         for child in (first, second):
             child.send_signal(signal.SIGTERM)

@@ -21,13 +21,12 @@ from starlette.types import Receive, Scope, Send
 
 from sunledger.embedded.chserver import compression, infile, reply, request, statement
 from sunledger.embedded.chserver.body import Body
-from sunledger.embedded.chserver.errors import READONLY, ClickHouseError
+from sunledger.embedded.chserver.errors import READONLY, TIMEOUT_EXCEEDED, ClickHouseError
 from sunledger.embedded.chserver.pool import Pool, Session
 from sunledger.embedded.chserver.request import Query
 
 logger = logging.getLogger(__name__)
 
-_TIMEOUT_EXCEEDED = 159
 # Less than this is no wait: other settings than before cost a statement of their own.
 _SHORT_WAIT_S = 0.2
 
@@ -215,7 +214,7 @@ def _after(waited_s: float, settings: dict[str, str]) -> dict[str, str]:
         return settings
     if waited_s >= limit_s:
         text = f"Timeout exceeded: waited {waited_s:.1f} s for a connection, maximum: {limit_s:g} s"
-        raise ClickHouseError.make(_TIMEOUT_EXCEEDED, "TIMEOUT_EXCEEDED", text)
+        raise ClickHouseError.make(TIMEOUT_EXCEEDED, "TIMEOUT_EXCEEDED", text)
     return {**settings, "max_execution_time": f"{limit_s - waited_s:.3f}"}
 
 
