@@ -29,6 +29,43 @@ def duplicates_of_nothing(client: Client, where: Slice, table: str, *, thorough:
     )
 
 
+def duplicates_of_others(client: Client, where: Slice, table: str, *, thorough: bool) -> Found | None:
+    """Duplicate rows whose identity is stored, but never was with that content: a further version is lost.
+
+    Of payments the keys know every content, other spellings included; of reads the versions do.
+    """
+    mine = f"SELECT identity FROM ledger_rows WHERE {SLICE} AND outcome = 'duplicate'"
+    versions = f"FROM {known_table(table)} WHERE identity IN ({mine})"
+    contents = f"SELECT identity, content_hash {versions}"
+    if table == "payment_versions":
+        contents += (
+            " UNION ALL SELECT identity, content_hash FROM payment_keys"
+            f" WHERE (home, identity) IN (SELECT home, identity {versions})"
+        )
+    return found(
+        client,
+        f"{FOUND} FROM ({_verdicts(thorough)}) WHERE verdict = 'duplicate'"
+        f" AND identity IN (SELECT identity {versions}) AND (identity, content_hash) NOT IN ({contents})",
+        where,
+    )
+
+
+def replayed_twice(client: Client, where: Slice) -> Found | None:
+    """Accepted replays of a refused row of which another replay was accepted as another record.
+
+    Two replays of one row with different IDs are one payment counted twice.
+    """
+    mine = f"FROM ledger_rows WHERE {SLICE} AND outcome = 'accepted' AND replay_of IS NOT NULL"
+    return found(
+        client,
+        f"{FOUND} FROM (SELECT DISTINCT position {mine} AND (organization_id, replay_of) IN"
+        " (SELECT organization_id, replay_of FROM ledger_rows WHERE topic = {topic:String}"
+        f" AND outcome = 'accepted' AND replay_of IN (SELECT replay_of {mine})"
+        " GROUP BY organization_id, replay_of HAVING uniqExact(identity) > 1))",
+        where,
+    )
+
+
 def accepted_twice(client: Client, where: Slice, table: str, *, thorough: bool) -> Found | None:
     """Accepted versions whose identity has another accepted one, until a decision names every one of them.
 

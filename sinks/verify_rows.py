@@ -86,12 +86,16 @@ def without_quarantine_row(client: Client, where: Slice) -> Found | None:
 
 
 def versions_unjudged(client: Client, where: Slice, table: str, *, thorough: bool) -> Found | None:
-    """Versions in `table` without an accepted or conflict ledger row at their position."""
+    """Versions in `table` without an accepted or conflict ledger row of the same content at their position.
+
+    A second version at the position of another one counts as a record of its own, and no row brought it.
+    """
     return found(
         client,
-        f"{FOUND} FROM (SELECT DISTINCT position FROM {known_table(table)} WHERE {SLICE}{recent(thorough)})"
-        f" WHERE position NOT IN (SELECT position FROM ledger_rows WHERE {SLICE}"
-        " AND outcome IN ('accepted', 'conflict'))",
+        f"{FOUND} FROM (SELECT DISTINCT position FROM {known_table(table)} WHERE {SLICE}{recent(thorough)}"
+        " AND (position, identity, content_hash) NOT IN"
+        f" (SELECT position, identity, content_hash FROM ledger_rows WHERE {SLICE}"
+        " AND outcome IN ('accepted', 'conflict')))",
         where,
     )
 

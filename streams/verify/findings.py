@@ -23,6 +23,8 @@ class Kind(StrEnum):
     VERSION_WITHOUT_OUTCOME = "version_without_outcome"
     QUARANTINE_WITHOUT_OUTCOME = "quarantine_without_outcome"
     DUPLICATE_OF_NOTHING = "duplicate_of_nothing"
+    DUPLICATE_OF_OTHER = "duplicate_of_other"
+    REPLAYED_TWICE = "replayed_twice"
     ACCEPTED_TWICE = "accepted_twice"
     OTHER_OUTCOME = "other_outcome"
     NO_KEY = "no_key"
@@ -40,9 +42,11 @@ MEANING: Final[Mapping[Kind, str]] = {
     Kind.STRANGER: "a ledger row lies where its range says that no row was received",
     Kind.NO_VERSION: "an accepted or conflict row has no version stored",
     Kind.NO_QUARANTINE_ROW: "a quarantined row has no quarantine row",
-    Kind.VERSION_WITHOUT_OUTCOME: "a stored version has no accepted or conflict ledger row",
+    Kind.VERSION_WITHOUT_OUTCOME: "a stored version has no accepted or conflict ledger row of its content",
     Kind.QUARANTINE_WITHOUT_OUTCOME: "a quarantine row has no quarantined ledger row",
     Kind.DUPLICATE_OF_NOTHING: "a duplicate row's payment or read has no version at all",
+    Kind.DUPLICATE_OF_OTHER: "a duplicate row's payment or read is stored, and never with this content",
+    Kind.REPLAYED_TWICE: "two replays of one refused row were accepted as different payments or reads",
     Kind.ACCEPTED_TWICE: "two contents of one payment or read were accepted, and nobody has decided since",
     Kind.OTHER_OUTCOME: "a version was stored with another outcome than its ledger row tells",
     Kind.NO_KEY: "a judged payment has a version and no key to recognise it by",

@@ -33,6 +33,12 @@ QUESTIONS: Final[Mapping[Kind, Question]] = {
     Kind.DUPLICATE_OF_NOTHING: lambda client, where, table, thorough: verify_identities.duplicates_of_nothing(
         client, where, table, thorough=thorough
     ),
+    Kind.DUPLICATE_OF_OTHER: lambda client, where, table, thorough: verify_identities.duplicates_of_others(
+        client, where, table, thorough=thorough
+    ),
+    Kind.REPLAYED_TWICE: lambda client, where, table, thorough: verify_identities.replayed_twice(
+        client, where
+    ),
     Kind.ACCEPTED_TWICE: lambda client, where, table, thorough: verify_identities.accepted_twice(
         client, where, table, thorough=thorough
     ),

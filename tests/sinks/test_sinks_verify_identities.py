@@ -44,6 +44,42 @@ def test_a_duplicate_needs_a_version_somewhere(store: Store, table: str) -> None
 
 
 @TABLES
+def test_a_duplicate_has_a_content_that_was_stored(store: Store, table: str) -> None:
+    """As a version; of a payment as another spelling of one too. A duplicate of nothing is told elsewhere."""
+    question = verify_identities.duplicates_of_others
+    judged(store, 7, "duplicate")
+    assert asked(store, question, table) == [None] * 2
+    store.put(table, version(table, 5_000))
+    assert asked(store, question, table) == [Found(1, 7, 7)] * 2
+    key = {"home": 0, "identity": 1, "content_hash": 7, "position": 7, "outcome": "alias"}
+    store.put("payment_keys", key)
+    assert asked(store, question, table) == [None if table == "payment_versions" else Found(1, 7, 7)] * 2
+    store.put(table, version(table, 5_001, content_hash=7, outcome="conflict"))
+    assert asked(store, question, table) == [None] * 2
+
+
+def test_replays_of_one_row_are_one_record(store: Store) -> None:
+    """In any slice; the same record sent twice, and rows of two organisations, are none."""
+
+    def replay(at: int, identity: int, organization: str = "org_a") -> None:
+        store.client.command(
+            "INSERT INTO ledger_rows (topic, position, offset, organization_id, identity, outcome, replay_of)"
+            f" VALUES ('t', {at}, {at}, '{organization}', {identity}, 'accepted', 2)"
+        )
+
+    def twice(first: int, end: int) -> Found | None:
+        return verify_identities.replayed_twice(store.client, Slice("t", 0, 0, first, end))
+
+    replay(10, 1)
+    replay(11, 1)
+    replay(12, 3, "org_b")
+    assert twice(0, 100) is None
+    replay(500, 2)
+    assert twice(0, 100) == Found(2, 10, 11)
+    assert twice(500, 600) == Found(1, 500, 500)
+
+
+@TABLES
 def test_two_accepted_contents_are_named_until_they_are_decided(store: Store, table: str) -> None:
     """Each in its own slice; a conflict, or the same version stored twice, is none."""
     question = verify_identities.accepted_twice

@@ -162,6 +162,27 @@ ROWS: list[tuple[str, Act, Kind, int, Act]] = [
         lambda w: judged_anew(w, 6, "duplicate"),
     ),
     (
+        "a duplicate of a content that was never stored",
+        lambda w: judged_anew(w, 6, "duplicate", content_hash=999),
+        Kind.DUPLICATE_OF_OTHER,
+        6,
+        lambda w: judged_anew(w, 6, "duplicate"),
+    ),
+    (
+        "a row that was stored as two payments",
+        lambda w: w.version(9, "accepted", identity=777),
+        Kind.VERSION_WITHOUT_OUTCOME,
+        9,
+        lambda w: w.delete("payment_versions", "identity = 777"),
+    ),
+    (
+        "two replays of one row that are two payments",
+        lambda w: (judged_anew(w, 5, "accepted", replay_of=2), judged_anew(w, 9, "accepted", replay_of=2))[0],
+        Kind.REPLAYED_TWICE,
+        5,
+        lambda w: (judged_anew(w, 5, "accepted"), judged_anew(w, 9, "accepted", replay_of=2))[0],
+    ),
+    (
         "a payment that was accepted twice",
         lambda w: (
             w.delete("payment_versions", f"position = {position(0, 0, 9)}"),
