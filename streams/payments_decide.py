@@ -1,6 +1,7 @@
 """Payments, second half: deduplicate against what is stored, find conflicts, hint at the match."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -12,6 +13,7 @@ from schemas.identity import home_of, payment_key
 from schemas.outcomes import Outcome
 from schemas.versions import Identity, Sight, Version, stored_identity
 from sinks import restore
+from sinks.restore import Orphan
 from sinks.rulings import latest_decisions
 from streams.history import History
 from streams.index import Key, PaymentIndex
@@ -116,8 +118,8 @@ class DecidePayments:
             found = known.get(payment.identity)
             if found is None:
                 self._accept(payment, Outcome.ACCEPTED, work)
-            elif self._history.orphan(payment.row.position):
-                self._keep(payment, found, work)
+            elif (orphan := self._history.orphan(payment.row.position)) is not None:
+                self._keep(payment, found, orphan, work)
             else:
                 self._judge_known(payment, found, work)
 
@@ -155,20 +157,24 @@ class DecidePayments:
             judged = {version.content for version in known[identity].versions}
             known[identity] = stored_identity(versions[identity], judged, decisions.get(identity))
 
-    def _keep(self, payment: Payment, known: Identity, work: PaymentsWork) -> None:
-        """A row that the tables hold without a ledger row keeps the outcome it was stored with."""
-        orphan = self._history.orphan(payment.row.position)
-        outcome = Outcome(orphan.outcome) if orphan else Outcome.ACCEPTED
-        work.verdict(self._verdict(payment, outcome))
+    def _keep(self, payment: Payment, known: Identity, orphan: Orphan, work: PaymentsWork) -> None:
+        """A row that the tables hold without a ledger row keeps what it was stored as: outcome, name, content.
+
+        A release may have changed how contents are told in between; the ledger names what is stored.
+        """
+        outcome, row = Outcome(orphan.outcome), payment.row
+        verdict = self._verdict(payment, outcome)
         if outcome is Outcome.QUARANTINED:
+            work.verdict(verdict)
             return
-        work.key(payment, outcome.value)
-        ruled = known.decision is not None and payment.content in known.decision.known
+        work.verdict(replace(verdict, identity=orphan.identity, content_hash=orphan.content_hash))
+        work.keys.append((payment.home, orphan.identity, orphan.content_hash, row.position, outcome.value))
+        ruled = known.decision is not None and orphan.content_hash in known.decision.known
         if outcome is Outcome.CONFLICT and not ruled:
             # the process may have died between the version and the rule's decision on it
-            before = list(takewhile(lambda version: version.content != payment.content, known.versions))
+            before = list(takewhile(lambda version: version.position != row.position, known.versions))
             earlier = Identity(before, known.aliases, known.decision)
-            self._rule(payment, earlier, work)
+            self._rule(payment, orphan.content_hash, earlier, work)
             known.decision = earlier.decision
 
     def _judge_known(self, payment: Payment, known: Identity, work: PaymentsWork) -> None:
@@ -177,7 +183,7 @@ class DecidePayments:
             work.verdict(self._verdict(payment, sight.outcome))
             return
         if sight is Sight.FURTHER:
-            self._rule(payment, known, work)
+            self._rule(payment, payment.content, known, work)
         known.learn(sight, Version(payment.content, payment.row.position, payment.fields()))
         if sight is Sight.SPELLING:
             work.key(payment, "alias")
@@ -185,10 +191,10 @@ class DecidePayments:
             return
         self._accept(payment, sight.outcome, work)
 
-    def _rule(self, payment: Payment, known: Identity, work: PaymentsWork) -> None:
+    def _rule(self, payment: Payment, content: int, known: Identity, work: PaymentsWork) -> None:
         """Let the dataset's conflict rule decide, where it does."""
         rule = payment.dataset.conflict_rule if payment.dataset else DEFAULT_RULE
-        ruling = known.rule(rule, payment.content, payment.fields()) if known.versions else None
+        ruling = known.rule(rule, content, payment.fields()) if known.versions else None
         if ruling is not None:
             work.rulings.append((payment, ruling, known.decide(ruling, work.began_ms)))
 

@@ -195,6 +195,39 @@ def test_a_death_at_any_write_changes_nothing(clickhouse: ClickHouse, insert: in
     assert seen(clickhouse) == before
 
 
+def test_a_row_stored_by_a_release_that_told_contents_otherwise_keeps_its_content(
+    clickhouse: ClickHouse,
+) -> None:
+    """The ledger and the key name the version that is there; the same row sent again is a duplicate."""
+    world = World(clickhouse).restore()
+    world.store.before = 2  # the version is stored, its key is not
+    with pytest.raises(Died):
+        world.turn(world.batch([payment(1)]))
+    columns = ", ".join(
+        name
+        for (name,) in clickhouse.rows(
+            "SELECT name FROM system.columns WHERE database = currentDatabase()"
+            " AND table = 'payment_versions' AND default_kind != 'MATERIALIZED'"
+        )
+    )
+    other = columns.replace("content_hash", "content_hash + 1")
+    clickhouse.client.command(
+        f"INSERT INTO payment_versions ({columns}) SELECT {other} FROM payment_versions"
+    )
+    clickhouse.client.command(
+        "ALTER TABLE payment_versions DELETE WHERE content_hash ="
+        " (SELECT min(content_hash) FROM payment_versions) SETTINGS mutations_sync = 1"
+    )
+    after = World(clickhouse).restore()
+    after.turn(after.batch([payment(1)]))
+    after.turn(after.batch([payment(1), payment(1, **CHANGED)], 1))
+    assert by_offset(clickhouse) == ["accepted", "duplicate", "conflict"]
+    named = "(SELECT identity, content_hash FROM {} WHERE outcome = 'accepted')"
+    for table in ("ledger_rows", "payment_keys"):
+        unknown = f"SELECT count() FROM {named.format(table)} AS n WHERE n.content_hash NOT IN"
+        assert clickhouse.value(f"{unknown} (SELECT content_hash FROM payment_versions)") == 0, table
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("insert", range(1, 7))
 def test_a_late_insert_during_the_restore_changes_nothing(
