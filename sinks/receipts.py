@@ -72,6 +72,10 @@ _THEIRS: Final = (
 _REPLAYED: Final = (
     f"SELECT topic, assumeNotNull(replay_of) FROM ledger_rows WHERE {_THEIRS} AND replay_of IS NOT NULL"
 )
+_BEST: Final = " ".join(
+    f"countIf(NOT replayed AND outcome = '{outcome}') > 0, '{outcome}',"
+    for outcome in ("accepted", "conflict", "duplicate")
+)
 _TALLIES: Final = f"""
 SELECT organization_id, dataset_id, source_ref, current, first, reasons, last_stored, places
 FROM (
@@ -83,14 +87,14 @@ FROM (
     FROM (
         SELECT organization_id, dataset_id, source_ref,
             multiIf(
-                countIf(NOT replayed) = 0, ('', []),
-                countIf(NOT replayed AND replay_of IS NOT NULL) > 0,
-                    argMinIf((toString(outcome), CAST(reasons, 'Array(String)')), (stored_at, position),
+                countIf(NOT replayed) = 0, '',
+                {_BEST}
+                'quarantined') AS now_is,
+            if(now_is = 'quarantined', arrayDistinct(
+                if(countIf(NOT replayed AND replay_of IS NOT NULL) > 0,
+                    argMinIf(CAST(reasons, 'Array(String)'), (stored_at, position),
                         NOT replayed AND replay_of IS NOT NULL),
-                argMinIf((toString(outcome), CAST(reasons, 'Array(String)')), position, NOT replayed)
-            ) AS verdict,
-            verdict.1 AS now_is,
-            if(now_is = 'quarantined', arrayDistinct(verdict.2), []) AS why,
+                    argMinIf(CAST(reasons, 'Array(String)'), position, NOT replayed))), []) AS why,
             argMinIf(toString(outcome), position, replay_of IS NULL) AS was,
             maxIf(stored_at, replay_of IS NULL) AS judged_at
         FROM (
@@ -117,9 +121,10 @@ LEFT JOIN (
     GROUP BY organization_id, dataset_id, source_ref
 ) AS placed USING (organization_id, dataset_id, source_ref)
 """
-"""A redelivery of a line is no received row, so its first record speaks. A replay from quarantine has the
-lineage of the row it replays, and speaks for it, the last one of a chain for all before it; of a replay that
-was sent twice the first one stored does, and neither of them when one was replayed. Positions do not order a
+"""A redelivery of a line is no received row: the line is accepted when any record of it was, or else a
+conflict, or else a duplicate; so what counts is told, whichever of its records the workers came to first. A
+replay from quarantine has the lineage of the row it replays, and speaks for it, the last one of a chain for
+all before it; of a replay that was sent twice neither speaks when one was replayed. Positions do not order a
 chain: a corrected id may lie in another partition. Forwarded rows have the position where they were
 received."""
 

@@ -14,9 +14,6 @@ FROM
     SELECT
         line,
         if(countIf(replay_of IS NOT NULL) > 0,
-            argMinIf(outcome, (stored_at, position), replay_of IS NOT NULL),
-            argMin(outcome, position)) AS current,
-        if(countIf(replay_of IS NOT NULL) > 0,
             argMinIf((topic, position), (stored_at, position), replay_of IS NOT NULL),
             argMin((topic, position), position)) AS speaker
     FROM ledger
@@ -32,13 +29,13 @@ FROM
                 SELECT topic, assumeNotNull(replay_of) FROM ledger_rows
                 WHERE organization_id = {organization:String} AND replay_of IS NOT NULL)))
     GROUP BY line
+    HAVING countIf(outcome != 'quarantined') = 0
 )
-WHERE current = 'quarantined'
 ORDER BY line
 LIMIT {limit:UInt32}
 """
-"""Lines whose current outcome, as of `sinks.queries.outcome_counts`, is quarantined: the same rows that are
-counted there. A line that was delivered twice is one row, and the latest of its replays speaks for it."""
+"""Lines whose current outcome, as of `sinks.receipts`, is quarantined: the same rows that are counted there.
+A line that was delivered twice is one row; of the records that speak the first stored replay is shown."""
 
 
 class RefusedLine(NamedTuple):

@@ -28,7 +28,8 @@ def curable_rows(client: Client, limit: int, after: Place = START) -> list[Waiti
 
     A row that was replayed already (a ledger row names its position in `replay_of`) is none of them. A row
     that somebody is replaying by hand, or has discarded, is left to him. Of the records of one received row
-    the first one stands for all, as in the view `quarantine`.
+    the first one stands for all, as in the view `quarantine`; none does when another record of the line was
+    not refused: the line has its outcome, and a replay could only be called a duplicate of itself.
 
     A replay that was refused again is one only if its object has changed since the replay was begun: it was
     judged after that, with everything that was known, and would otherwise be replayed for ever. Both
@@ -86,6 +87,10 @@ def curable_rows(client: Client, limit: int, after: Place = START) -> list[Waiti
             WHERE (topic, received_row) IN (
                 SELECT topic, received_row FROM quarantine_rows WHERE missing_kind != '')
             GROUP BY topic, received_row)
+        AND (q.topic, q.organization_id, q.dataset_id, q.source_ref, q.line) NOT IN (
+            SELECT topic, organization_id, dataset_id, source_ref, line FROM ledger_rows
+            WHERE outcome != 'quarantined' AND replay_of IS NULL AND line != 0 AND source_ref != ''
+            AND source_ref IN (SELECT source_ref FROM quarantine_rows WHERE missing_kind != ''))
         GROUP BY q.topic, q.position, q.organization_id
         ORDER BY q.topic, q.position
         LIMIT {limit:UInt32}

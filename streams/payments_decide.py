@@ -158,7 +158,7 @@ class DecidePayments:
             known[identity] = stored_identity(versions[identity], judged, decisions.get(identity))
 
     def _keep(self, payment: Payment, known: Identity, orphan: Orphan, work: PaymentsWork) -> None:
-        """A row that the tables hold without a ledger row keeps what it was stored as: outcome, name, content.
+        """A row that the tables hold without a ledger row keeps what it was stored as: outcome and content.
 
         A release may have changed how contents are told in between; the ledger names what is stored.
         """

@@ -23,7 +23,7 @@ CREATE OR REPLACE VIEW {database}.quarantine
     record_id String COMMENT 'Seed field ID of a payment; empty if unknown',
     reasons Array(LowCardinality(String)) COMMENT 'Reason codes, each `code` or `code:FIELD`',
     details String COMMENT 'What a person needs beside the reasons; never a value of the row',
-    state LowCardinality(String) COMMENT 'open; replaying: somebody acts on it or its replay is on the way; replayed: a record with replay_of this one was judged; discarded: an admin gave it up; superseded: its ID was accepted from elsewhere later; redelivered: another record of the same received row, with a smaller position, stands for it',
+    state LowCardinality(String) COMMENT 'open; replaying: somebody acts on it or its replay is on the way; replayed: a record with replay_of this one was judged; discarded: an admin gave it up; superseded: its ID was accepted from elsewhere later; redelivered: another record of the same received row stands for it, the first refused one, or one that was not refused',
     missing_kind LowCardinality(String) COMMENT 'organizations, datasets or devices when such an object was unknown; the row replays when it appears',
     missing_id String COMMENT 'Id (for a device: external id) of the unknown object',
     dataset_id String COMMENT 'Dataset the row came through; empty for none',
@@ -46,7 +46,7 @@ AS SELECT
     q.reasons AS reasons,
     q.details AS details,
     CAST(multiIf(
-        (t.records > 1 AND q.position > t.first) OR (e.records > 0 AND q.position > e.first), 'redelivered',
+        (t.records > 1 AND q.position > t.first) OR e.records > 0, 'redelivered',
         (q.topic, q.received_row) IN (
             SELECT topic, received_row FROM {database}.quarantine_rows
             WHERE (organization_id, topic, position) IN (SELECT organization_id, topic, assumeNotNull(replay_of) FROM {database}.ledger_rows WHERE replay_of IS NOT NULL)), 'replayed',
@@ -78,7 +78,7 @@ LEFT JOIN
 ) AS t ON t.topic = q.topic AND t.received_row = q.received_row
 LEFT JOIN
 (
-    SELECT topic, organization_id, dataset_id, source_ref, line, min(position) AS first, count() AS records
+    SELECT topic, organization_id, dataset_id, source_ref, line, count() AS records
     FROM {database}.ledger_rows
     WHERE outcome != 'quarantined' AND replay_of IS NULL AND (source_ref, line) IN (SELECT source_ref, line FROM {database}.quarantine_rows WHERE line != 0 AND source_ref != '')
     GROUP BY topic, organization_id, dataset_id, source_ref, line
@@ -107,9 +107,23 @@ LEFT JOIN
 ) AS i ON i.organization_id = q.organization_id AND i.topic = q.topic AND i.identity = q.identity
 LEFT JOIN
 (
-    SELECT organization_id, topic, dataset_id, record_id, max((received_at, position)) AS accepted
-    FROM {database}.ledger_rows
-    WHERE outcome = 'accepted' AND record_type = 'payment' AND record_id IN (SELECT record_id FROM {database}.quarantine_rows WHERE identity = 0 AND record_id != '')
-    GROUP BY organization_id, topic, dataset_id, record_id
-) AS r ON r.organization_id = q.organization_id AND r.topic = q.topic AND r.dataset_id = q.dataset_id AND r.record_id = q.record_id
+    SELECT organization_id, id, argMax(id_namespace, version) AS id_namespace
+    FROM {database}.dataset_versions
+    GROUP BY organization_id, id
+) AS n ON n.organization_id = q.organization_id AND n.id = q.dataset_id
+LEFT JOIN
+(
+    -- From any channel: an ID is unique in its namespace, which the dataset names, and is empty without one.
+    SELECT l.organization_id AS organization_id, l.topic AS topic, d.id_namespace AS id_namespace, l.record_id AS record_id,
+        max((l.received_at, l.position)) AS accepted
+    FROM {database}.ledger_rows AS l
+    LEFT JOIN
+    (
+        SELECT organization_id, id, argMax(id_namespace, version) AS id_namespace
+        FROM {database}.dataset_versions
+        GROUP BY organization_id, id
+    ) AS d ON d.organization_id = l.organization_id AND d.id = l.dataset_id
+    WHERE l.outcome = 'accepted' AND l.record_type = 'payment' AND l.record_id IN (SELECT record_id FROM {database}.quarantine_rows WHERE identity = 0 AND record_id != '')
+    GROUP BY organization_id, topic, id_namespace, record_id
+) AS r ON r.organization_id = q.organization_id AND r.topic = q.topic AND r.id_namespace = n.id_namespace AND r.record_id = q.record_id
 COMMENT 'Refused rows: why, where from, and what became of them since';

@@ -170,3 +170,34 @@ def test_a_row_accepted_from_elsewhere_supersedes_it(store: Store) -> None:
         ledger_row(identity=10, record_id=""),
     )
     assert states(store) == ["superseded", "superseded", "open", "open", "open"]
+
+
+def test_a_row_is_superseded_through_any_channel_of_its_namespace(store: Store) -> None:
+    """An ID is unique in its namespace; a dataset without one, and no dataset at all, share the empty one."""
+    store.dataset("ds_s3")
+    store.dataset("ds_apart", id_namespace="old")
+    store.dataset("ds_apart_too", id_namespace="old")
+    store.put(
+        "quarantine_rows",
+        refused(identity=0, record_id="A", dataset_id="ds_s3"),
+        refused(identity=0, record_id="B", dataset_id="ds_apart"),
+        refused(identity=0, record_id="C", dataset_id="ds_apart"),
+        refused(identity=0, record_id="D", dataset_id=""),
+    )
+    store.put(
+        "ledger_rows",
+        ledger_row(record_id="A", dataset_id="", source="api"),
+        ledger_row(record_id="B", dataset_id="ds_s3"),
+        ledger_row(record_id="C", dataset_id="ds_apart_too"),
+        ledger_row(record_id="D", dataset_id="ds_s3"),
+    )
+    assert states(store) == ["superseded", "open", "superseded", "superseded"]
+
+
+def test_a_refused_record_of_a_line_that_counts_is_a_redelivery(store: Store) -> None:
+    """Whichever of the two records was received first."""
+    line = {"source_ref": "f", "line": 7, "record_id": "A"}
+    store.put("quarantine_rows", refused(identity=0, **line))
+    store.put("ledger_rows", ledger_row(**line))
+    store.put("quarantine_rows", refused(identity=0, **line))
+    assert states(store) == ["redelivered", "redelivered"]

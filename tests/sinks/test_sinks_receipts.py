@@ -39,14 +39,15 @@ def counts(tally: Tally) -> list[int]:
 
 
 def test_a_redelivered_line_is_one_row(store: Store) -> None:
-    """After a crash in the middle lines come again, in any partition: the first one speaks."""
+    """After a crash in the middle lines come again, in any partition: a line counts when one record does."""
     store.put("ledger_rows", row(2), row(3, "quarantined", reasons=["missing:ID"]))
     store.put("ledger_rows", row(2, "duplicate", offset=90), row(3, "quarantined", offset=91))
     store.put("ledger_rows", row(4, "conflict", offset=92), row(3, "accepted", partition=2, offset=7))
     tally = tallies(store.client, [FILE])[FILE]
-    assert (counts(tally), tally.judged) == ([1, 0, 1, 1], 3)
-    assert tally.first == tally.current
-    assert tally.reasons == {"missing:ID": 1}
+    assert (counts(tally), tally.judged) == ([2, 0, 1, 0], 3)
+    assert tally.first == {"accepted": 1, "duplicate": 0, "conflict": 1, "quarantined": 1}
+    assert tally.reasons == {}
+    assert refused_lines(store.client, *FILE, 0, 10) == []
     assert tally.places == [Place("payments", 0, 2, 92), Place("payments", 2, 7, 7)]
 
 
@@ -63,6 +64,15 @@ def test_of_a_replay_that_was_sent_twice_one_goes_on(store: Store, line: int) ->
     store.put("ledger_rows", row(line, offset=300, replay_of=replays[0]["position"]))
     tally = tallies(store.client, [FILE])[FILE]
     assert (counts(tally), tally.first["quarantined"], tally.reasons) == ([1, 0, 0, 0], 1, {})
+    assert refused_lines(store.client, *FILE, 0, 10) == []
+
+
+def test_a_replay_that_is_a_duplicate_of_its_own_line_takes_nothing_away(store: Store) -> None:
+    """The line came twice, was refused once and accepted once; the refused record was replayed after that."""
+    first = row(2, "quarantined", offset=10)
+    replay = row(2, "duplicate", offset=30, replay_of=first["position"])
+    store.put("ledger_rows", first, row(2, offset=20), replay)
+    assert counts(tallies(store.client, [FILE])[FILE]) == [1, 0, 0, 0]
     assert refused_lines(store.client, *FILE, 0, 10) == []
 
 

@@ -61,6 +61,18 @@ def test_a_replayed_row_is_replayed_no_more(store: Store) -> None:
     assert curable(store) == []
 
 
+def test_a_line_that_has_its_outcome_is_not_replayed(store: Store) -> None:
+    """Another record of the same line of the same file was accepted: a replay would be its duplicate."""
+    line = {"dataset_id": "ds_1", "source_ref": "f", "line": 4}
+    store.device("dev_1", "D1")
+    at = refuse(store, 1, "devices", "D1", **line)
+    other = {"topic": TOPIC, "organization_id": "org_a", "outcome": "accepted", **line}
+    store.put("ledger_rows", {**other, "position": position(1, 0, 9), "line": 5})
+    assert curable(store) == [at]
+    store.put("ledger_rows", {**other, "position": position(1, 0, 8)})
+    assert curable(store) == []
+
+
 def test_a_replay_that_was_refused_again_waits_for_a_change(store: Store) -> None:
     """Whatever the worker and the store disagree about, a row goes round once per change of its object."""
     store.device("dev_1", "D1")
