@@ -31,10 +31,21 @@ _READ_ONLY = _WITH_RESULT - {"KILL"}
 _STREAMABLE_WORDS = frozenset({"SELECT", "WITH", "("})
 
 _FILE_NAMES = frozenset(
-    {b"FILE", b"FILECLUSTER", b"FILESYSTEM", b"URL", b"URLCLUSTER", b"SQLITE", b"EXECUTABLE"}
-)
-"""Functions and engines that open files of the server's machine; `url` does so for addresses `file:`."""
+    {
+        b"FILE", b"FILECLUSTER", b"FILESYSTEM", b"URL", b"URLCLUSTER", b"SQLITE", b"EXECUTABLE", b"PYTHON",
+        b"ICEBERGLOCAL", b"DELTALAKELOCAL", b"PAIMONLOCAL",
+    }
+)  # fmt: skip
+"""Functions and engines that open files of the server's machine, or objects of its process; `url` does so for
+addresses `file:`."""
 _BEFORE_TABLES = frozenset({b"FROM", b"JOIN", b"INTO", b"TABLE"})
+_AFTER_TABLES = frozenset(
+    {
+        b"SELECT", b"WHERE", b"PREWHERE", b"GROUP", b"HAVING", b"WINDOW", b"QUALIFY", b"ORDER", b"LIMIT",
+        b"OFFSET", b"SETTINGS", b"FORMAT", b"UNION", b"EXCEPT", b"INTERSECT", b"VALUES",
+    }
+)  # fmt: skip
+"""Words that end the list of tables which FROM begins."""
 
 _SPACE = re.compile(rb"(?:\s+|--[^\n]*(?:\n|$)|#[ !][^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
 _TOKEN = re.compile(
@@ -131,8 +142,9 @@ def refusal(text: bytes) -> str | None:
     chDB runs several statements at once and reads and writes any file of its process: through functions and
     table engines, whose names may be quoted, and through a text where a table is expected.
     """
-    position, before = 0, b""
+    position, before, naming = 0, b"", b""
     ended = False
+    tables = [False]  # for each open bracket: whether its list of tables goes on
     while position < len(text):
         position = _skip(text, position)
         found = _TOKEN.match(text, position)
@@ -142,12 +154,28 @@ def refusal(text: bytes) -> str | None:
         if ended and token != b";":
             return "Multi-statements are not allowed"
         ended = ended or token == b";"
-        refused = _refused(before, token)
+        refused = _refused(b"FROM" if before == b"," and tables[-1] else before, token)
         if refused is not None:
             return refused
-        # the name of a function may be quoted
-        before = token.strip(b'`"').upper()
+        # the name of a function or an engine may be quoted
+        word = token.strip(b'`"').upper()
+        if (naming, before) == (b"ENGINE", b"=") and word in _FILE_NAMES:
+            return f"The embedded server reads no files: the engine {word.decode().lower()} is not allowed"
+        _follow(word, tables)
+        naming, before = before, word
     return None
+
+
+def _follow(word: bytes, tables: list[bool]) -> None:
+    """Keep count of brackets, and of the list of tables in the innermost one."""
+    if word == b"(":
+        tables.append(False)
+    elif word == b")" and len(tables) > 1:
+        tables.pop()
+    elif word == b"FROM":
+        tables[-1] = True
+    elif word in _AFTER_TABLES:
+        tables[-1] = False
 
 
 def _refused(before: bytes, token: bytes) -> str | None:
