@@ -11,7 +11,7 @@ CREATE OR REPLACE VIEW {database}.verification_as_known
     last_payment Nullable(DateTime64(3, 'UTC')) COMMENT 'TIMESTAMP of the last counted payment, UTC; NULL for none',
     totals Map(String, Decimal(38, 9)) COMMENT 'PAYMENT_AMOUNT of counted payments by currency, in units of the currency',
     totals_by_type Map(String, Map(String, Decimal(38, 9))) COMMENT 'PAYMENT_AMOUNT as sent by currency and TRANSACTION_TYPE (empty key: none given), STATUS error and pending left out',
-    net_totals Map(String, Decimal(38, 9)) COMMENT 'By currency: payments as received, reversed ones included, less the amounts of REVERSALs without sign',
+    net_totals Map(String, Decimal(38, 9)) COMMENT 'By currency: payments as received, reversed ones included, less the amounts of REVERSALs without sign, each where its own METER_ID is',
     energy_wh Decimal(38, 6) COMMENT 'Energy of its device in Wh, see reads.energy_wh; 0 without a device',
     device_id String COMMENT 'Device named by the connection, else the only one of the project whose external id or serial number equals external_id; empty for none'
 )
