@@ -41,6 +41,7 @@ class Gates:
         self._open: dict[tuple[int, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._assigned: int | None = None
+        self._waiting: frozenset[str] = frozenset()
 
     def assigned(self, generation: int, starts: Mapping[TP, Start], first_member: bool) -> None:
         """Begin to restore each topic's partitions; returns at once."""
@@ -68,7 +69,9 @@ class Gates:
             began = time.monotonic()
             if not first_member and not all(start.released for start in partitions.values()):
                 log.info("waiting_for_former_owner", topic=topic)
+                self._waiting |= {topic}
                 await self._former_owner_gone()
+                self._waiting -= {topic}
             await restore(generation, partitions)
             RESTORE_SECONDS.labels(topic).observe(time.monotonic() - began)
         gate.set()
@@ -85,6 +88,7 @@ class Gates:
         for task in self._tasks:
             task.cancel()
         gates, self._open = self._open, {}
+        self._waiting = frozenset()
         for gate in gates.values():
             gate.set()
 
@@ -103,4 +107,18 @@ class Gates:
     @property
     def all_open(self) -> bool:
         """Whether there is an assignment, be it of nothing, and all of it is restored. From any thread."""
-        return self._assigned is not None and all(gate.is_set() for gate in list(self._open.values()))
+        return self._assigned is not None and not self._closed
+
+    @property
+    def why_closed(self) -> str | None:
+        """What is waited for, None when all are open. From any thread."""
+        if self._assigned is None:
+            return "waiting for partitions; the group gives a member that died up after its session time-out"
+        closed, waiting = self._closed, self._waiting
+        if waiting >= set(closed) and closed:
+            return f"{', '.join(closed)}: waiting until no insert of a former owner can come any more"
+        return f"restoring {', '.join(closed)}" if closed else None
+
+    @property
+    def _closed(self) -> list[str]:
+        return sorted(topic for (_, topic), gate in list(self._open.items()) if not gate.is_set())

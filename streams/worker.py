@@ -118,7 +118,9 @@ class Worker:
         """None when ready; otherwise what is waited for."""
         if stopped := self._assembly.stopped:
             return f"stopped, most organisations fail together: {', '.join(stopped)}"
-        return None if self.ready else "restoring"
+        if self._app is None:
+            return "reading the registry"
+        return self.gates.why_closed
 
     @property
     def app(self) -> faust.App:

@@ -39,6 +39,7 @@ ExtraParts: TypeAlias = Sequence[ExtraPart] | Callable[[Endpoints], Sequence[Ext
 _GRACE_S = 15.0
 _TICK_S = 0.1
 _DETACHED_LIMIT_S = 300.0
+_TELL_S = 10.0
 _DOWN_LIMIT_S = 90.0
 
 
@@ -217,8 +218,10 @@ def _up_detached(layout: Layout, extra_parts: ExtraParts) -> int:
 
 
 def _await_ready(layout: Layout, process: subprocess.Popen[bytes] | None) -> int:
-    deadline = time.monotonic() + _DETACHED_LIMIT_S
-    while time.monotonic() < deadline:
+    """0 when everything answers. What takes longer than ten seconds is named, and again every ten seconds."""
+    began = time.monotonic()
+    told_s = 0.0
+    while (waited_s := time.monotonic() - began) < _DETACHED_LIMIT_S:
         known = {part.name: part for part in statuses.read(layout)}
         if known.get(SUPERVISOR) is not None and known[SUPERVISOR].is_ready:
             return 0
@@ -226,9 +229,19 @@ def _await_ready(layout: Layout, process: subprocess.Popen[bytes] | None) -> int
             break
         if process is not None and process.poll() is not None:
             break
+        if waited_s - told_s >= _TELL_S:
+            told_s = waited_s
+            _say(_still(list(known.values()), waited_s))
         time.sleep(_TICK_S)
     _say(_reason(layout))
     return 1
+
+
+def _still(parts: Sequence[PartStatus], waited_s: float) -> str:
+    """Which parts are waited for, and what each of them says."""
+    missing = [p for p in parts if not p.is_ready and p.name != SUPERVISOR]
+    names = "; ".join(f"{p.name} is {p.state}" + (f": {p.reason}" if p.reason else "") for p in missing)
+    return f"after {waited_s:.0f} s: {names or 'the supervisor is starting'}"
 
 
 def _reason(layout: Layout) -> str:

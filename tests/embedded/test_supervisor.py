@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -268,8 +269,14 @@ def test_supervisor_killed(stack_dir: Path) -> None:
         assert supervisor.down(stack_dir) == 0
 
 
-def test_detached_start_that_fails_says_why(stack_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A part that cannot start makes `up --detach` return 1 with that part's own words."""
+def test_detached_start_that_fails_says_why(
+    stack_dir: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that cannot start makes `up --detach` return 1 with that part's own words.
+
+    While it takes long, the person who waits reads which part it is.
+    """
+    monkeypatch.setattr(supervisor, "_TELL_S", 0.5)
     bad = ExtraPart(
         "api",
         [sys.executable, "-c", "raise SystemExit('bad settings')"],
@@ -280,4 +287,5 @@ def test_detached_start_that_fails_says_why(stack_dir: Path, capfd: pytest.Captu
     error = capfd.readouterr().err
     assert "api" in error
     assert "bad settings" in error
+    assert re.search(r"^after \d+ s: .*api is (starting|dead)", error, re.MULTILINE)
     assert supervisor.down(stack_dir) == 0

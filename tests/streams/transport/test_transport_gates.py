@@ -125,3 +125,28 @@ async def test_a_failed_restore_ends_the_process() -> None:
     Gates({"t": restore}, nobody_before, failures.append).assigned(1, {TP("t", 0): start("")}, True)
     await until(lambda: failures)
     assert isinstance(failures[0], ZeroDivisionError)
+
+
+async def test_what_is_waited_for_is_told() -> None:
+    """Partitions, the former owner's inserts, the restore, in this order; nothing when all gates are open."""
+    gone, restored = asyncio.Event(), asyncio.Event()
+    failures: list[BaseException] = []
+
+    async def restore(generation: int, partitions: Mapping[int, Start]) -> None:
+        await restored.wait()
+
+    async def former_owner_gone() -> None:
+        await gone.wait()
+
+    gates = Gates({"t": restore}, former_owner_gone, failures.append)
+    assert "waiting for partitions" in (gates.why_closed or "")
+    gates.assigned(1, {TP("t", 0): start("")}, False)
+    await until(lambda: "t: waiting until no insert of a former owner" in (gates.why_closed or ""))
+    gone.set()
+    await until(lambda: gates.why_closed == "restoring t")
+    restored.set()
+    await until(lambda: gates.why_closed is None)
+    assert gates.all_open
+    gates.revoked(1)
+    assert "waiting for partitions" in (gates.why_closed or "")
+    assert not failures
