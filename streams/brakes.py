@@ -4,12 +4,14 @@ Two things can be wrong, and they are told apart by who fails. One dataset fails
 format; its producer is told to stop (`alerts`), and nobody else notices. Most organisations fail
 together: a bad release of ours; the topic stops before anything of that turn is written, so that a
 mended release finds the rows unjudged.
+
+A turn is looked at before it is written, and counted when it is stored: one that is dropped comes again.
 """
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
@@ -19,6 +21,7 @@ import structlog
 from schemas.alerts import DatasetFailing
 from schemas.outcomes import Outcome
 from streams import metrics
+from streams.brake_windows import Flags, Trouble, Window, as_received, flags_of, good
 from streams.config import BrakeLimits
 from streams.registry import Registry
 from streams.store import Abandoned, Lease
@@ -26,8 +29,6 @@ from streams.turn import Verdict
 
 log = structlog.get_logger(__name__)
 
-WINDOW_ROWS: Final = 2000
-"""Latest rows of a dataset, or of an organisation, that are looked at."""
 MIN_ROWS: Final = 200
 """Rows below which a share says nothing about a dataset."""
 MIN_ORGANIZATION_ROWS: Final = 100
@@ -40,7 +41,7 @@ FORGET_S: Final = 600.0
 """An organisation that sent nothing for so long says nothing about the present release."""
 LOOK_S: Final = 0.5
 REASONS_TOLD: Final = 3
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
 
 
 class Source(NamedTuple):
@@ -51,31 +52,13 @@ class Source(NamedTuple):
     version: int
 
 
-@dataclass(slots=True)
-class Window:
-    """The latest rows of somebody, turn by turn: (moment, rows, bad)."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a turn would change once it is stored: the new windows, and what should be told then."""
 
-    turns: deque[tuple[float, int, int]] = field(default_factory=deque)
-    rows: int = 0
-    bad: int = 0
-    run: int = 0
-    """Refused rows at the end, one after the other."""
-    told: bool = False
-
-    def add(self, moment: float, rows: int, bad: int) -> None:
-        """Take in a turn; what is no longer among the latest `WINDOW_ROWS` rows falls out."""
-        self.turns.append((moment, rows, bad))
-        self.rows += rows
-        self.bad += bad
-        while self.rows - self.turns[0][1] >= WINDOW_ROWS:
-            _, old_rows, old_bad = self.turns.popleft()
-            self.rows -= old_rows
-            self.bad -= old_bad
-
-    @property
-    def share(self) -> float:
-        """Refused rows among the latest."""
-        return self.bad / self.rows if self.rows else 0.0
+    sources: Mapping[Source, Window] = field(default_factory=dict)
+    organizations: Mapping[str, Window] = field(default_factory=dict)
+    alerts: Sequence[DatasetFailing] = ()
 
 
 class Brake:
@@ -84,6 +67,9 @@ class Brake:
     Args:
         topic: name without the prefix, for alerts; metrics have the same.
         registry: knows organisations and the versions of datasets.
+
+    Attributes:
+        untold: alerts about stored turns that nobody has sent yet; who sends them takes them out.
     """
 
     def __init__(self, topic: str, limits: BrakeLimits, registry: Registry) -> None:
@@ -93,12 +79,13 @@ class Brake:
         self._sources: dict[Source, Window] = {}
         self._organizations: dict[str, Window] = {}
         self._ending = threading.Event()
+        self.untold: list[DatasetFailing] = []
         self.stopped = False
 
     def look(
         self, verdicts: Sequence[Verdict], lease: Lease, stopping: Callable[[], None] = lambda: None
-    ) -> list[DatasetFailing]:
-        """Take in a turn that is decided and not written; returns what should be told once it is.
+    ) -> Look:
+        """Look at a turn that is decided and not written; give the answer to `settled` once it is.
 
         `stopping` is called before the topic stops. Blocks for as long as it is stopped: until the process
         ends or the partitions go elsewhere.
@@ -110,26 +97,48 @@ class Brake:
         fresh = [verdict for verdict in verdicts if verdict.row.replay_of is None]
         bad = [verdict for verdict in fresh if verdict.outcome is Outcome.QUARANTINED]
         rows, refused = Counter(map(_source_of, fresh)), Counter(map(_source_of, bad))
-        self._note_organizations(_by_organization(rows), _by_organization(refused), now)
+        ordered = as_received(fresh) if bad else ()
+        organizations = self._look_at_organizations(rows, refused, ordered, now)
         if bad and self._limits.stop_topic:
-            self._stop_while_most_fail(lease, stopping)
-        return self._note_sources(rows, refused, fresh, now)
+            self._stop_while_most_fail(organizations, lease, stopping)
+        return self._look_at_sources(rows, refused, ordered, organizations, now)
+
+    def settled(self, look: Look) -> None:
+        """The turn is stored: its rows count from now on, and what it should tell is to be told."""
+        now = time.monotonic()
+        self._sources = _lately({**self._sources, **look.sources}, now)
+        self._organizations = _lately({**self._organizations, **look.organizations}, now)
+        for alert in look.alerts:
+            metrics.DATASETS_FAILING.labels(self.topic).inc()
+            log.error(
+                "dataset_failing", topic=self.topic, dataset_id=alert.dataset_id,
+                organization_id=alert.organization_id, rows=alert.rows, bad=alert.bad, run=alert.run,
+            )  # fmt: skip
+        self.untold += look.alerts
 
     def end(self) -> None:
         """The process ends: nothing is held back any more. From any thread."""
         self._ending.set()
 
-    def _note_organizations(self, rows: Counter[str], refused: Counter[str], now: float) -> None:
-        for organization_id, count in rows.items():
-            if not self._registry.has_organization(organization_id):
-                continue  # whoever invents names must not stop the others
-            window = self._organizations.setdefault(organization_id, Window())
-            window.add(now, count, refused[organization_id])
-        _forget(self._organizations, now)
+    def _look_at_organizations(
+        self, rows: Counter[Source], refused: Counter[Source], ordered: Sequence[Verdict], now: float
+    ) -> dict[str, Window]:
+        # whoever invents names must not stop the others
+        counts = {
+            owner: count
+            for owner, count in _by_organization(rows).items()
+            if self._registry.has_organization(owner)
+        }
+        flags = _flags(counts, _by_organization(refused), ordered, lambda v: v.row.organization_id)
+        return {
+            owner: self._organizations.get(owner, Window()).after(mine, now) for owner, mine in flags.items()
+        }
 
-    def _stop_while_most_fail(self, lease: Lease, stopping: Callable[[], None]) -> None:
+    def _stop_while_most_fail(
+        self, looked: Mapping[str, Window], lease: Lease, stopping: Callable[[], None]
+    ) -> None:
         # who sent a few good rows is a sender too: after a restart those are all that is known of him
-        active = list(self._organizations.values())
+        active = list(_lately({**self._organizations, **looked}, time.monotonic()).values())
         failing = sum(
             window.rows >= MIN_ORGANIZATION_ROWS and window.share >= ORGANIZATION_SHARE for window in active
         )
@@ -146,33 +155,26 @@ class Brake:
                     raise Abandoned
         finally:
             # the rows went elsewhere unjudged, and are judged there
-            self._organizations.clear()
             self.stopped = False
             metrics.TOPIC_STOPPED.labels(self.topic).set(0)
 
-    def _note_sources(
+    def _look_at_sources(
         self,
         rows: Counter[Source],
         refused: Counter[Source],
-        fresh: Sequence[Verdict],
+        ordered: Sequence[Verdict],
+        organizations: Mapping[str, Window],
         now: float,
-    ) -> list[DatasetFailing]:
-        failing = []
-        of_refused = _by_source(fresh, refused)
-        for source, count in rows.items():
-            if not self._concerns(source):
-                continue
-            window = self._sources.setdefault(source, Window())
-            window.add(now, count, refused[source])
-            mine = of_refused.get(source, [])
-            longest, window.run = _runs(mine, window.run) if mine else (0, 0)
-            if not self._fails(window, longest):
-                window.told = False
-            elif not window.told:
-                window.told = True
-                failing.append(self._alert(source, window, longest, mine))
-        _forget(self._sources, now)
-        return failing
+    ) -> Look:
+        counts = {source: count for source, count in rows.items() if self._concerns(source)}
+        windows, alerts = {}, []
+        for source, flags in _flags(counts, refused, ordered, _source_of).items():
+            before = self._sources.get(source, Window())
+            trouble, fails = before.begins_to_fail(flags, MIN_ROWS, self._limits.share, self._limits.run)
+            windows[source] = before.after(flags, now, fails)
+            if trouble is not None:
+                alerts.append(self._alert(source, trouble, ordered))
+        return Look(windows, organizations, alerts)
 
     def _concerns(self, source: Source) -> bool:
         """Whether rows speak about a dataset as it is now, or about an organisation there is.
@@ -184,27 +186,15 @@ class Brake:
         dataset = self._registry.dataset(source.organization_id, source.dataset_id)
         return dataset is not None and dataset.version == source.version
 
-    def _fails(self, window: Window, longest: int) -> bool:
-        too_many = window.rows >= MIN_ROWS and window.share > self._limits.share
-        return too_many or longest >= self._limits.run
-
-    def _alert(
-        self, source: Source, window: Window, longest: int, verdicts: Sequence[Verdict]
-    ) -> DatasetFailing:
-        reasons = Counter(text for verdict in verdicts for text in verdict.reasons)
-        metrics.DATASETS_FAILING.labels(self.topic).inc()
-        log.error(
-            "dataset_failing", topic=self.topic, dataset_id=source.dataset_id,
-            organization_id=source.organization_id, rows=window.rows, bad=window.bad, run=longest,
-        )  # fmt: skip
+    def _alert(self, source: Source, trouble: Trouble, verdicts: Sequence[Verdict]) -> DatasetFailing:
+        mine = (verdict for verdict in verdicts if _source_of(verdict) == source)
+        reasons = Counter(text for verdict in mine for text in verdict.reasons)
         return DatasetFailing(
             organization_id=source.organization_id,
             dataset_id=source.dataset_id,
             dataset_version=source.version,
             topic=self.topic,
-            rows=window.rows,
-            bad=window.bad,
-            run=longest,
+            **trouble._asdict(),
             reasons=[text for text, _ in reasons.most_common(REASONS_TOLD)],
             at=datetime.now(UTC),
         )
@@ -216,10 +206,9 @@ def _source_of(verdict: Verdict) -> Source:
     return Source(row.organization_id, row.dataset_id if row.dataset_version else "", row.dataset_version)
 
 
-def _forget(windows: dict[K, Window], now: float) -> None:
-    """Drop whoever sent nothing for a while."""
-    for name in [name for name, window in windows.items() if window.turns[-1][0] < now - FORGET_S]:
-        del windows[name]
+def _lately(windows: Mapping[K, Window], now: float) -> dict[K, Window]:
+    """Without whoever sent nothing for a while."""
+    return {name: window for name, window in windows.items() if window.moment >= now - FORGET_S}
 
 
 def _by_organization(counts: Counter[Source]) -> Counter[str]:
@@ -229,20 +218,16 @@ def _by_organization(counts: Counter[Source]) -> Counter[str]:
     return found
 
 
-def _by_source(verdicts: Sequence[Verdict], wanted: Counter[Source]) -> dict[Source, list[Verdict]]:
-    """All verdicts of the wanted sources, in order; usually none is wanted, and nothing is looked at."""
-    found: dict[Source, list[Verdict]] = {}
-    if wanted:
-        for verdict in verdicts:
-            if (source := _source_of(verdict)) in wanted:
-                found.setdefault(source, []).append(verdict)
-    return found
-
-
-def _runs(verdicts: Sequence[Verdict], before: int) -> tuple[int, int]:
-    """The longest run of refused rows, and the one at the end; the first may go on from `before`."""
-    longest = run = before
-    for verdict in verdicts:
-        run = run + 1 if verdict.outcome is Outcome.QUARANTINED else 0
-        longest = max(longest, run)
-    return longest, run
+def _flags(
+    counts: Mapping[K, int],
+    refused: Counter[K],
+    ordered: Sequence[Verdict],
+    name_of: Callable[[Verdict], K],
+) -> dict[K, Flags]:
+    """Each name's rows in order; usually none of them is refused, and no row is looked at."""
+    mine: dict[K, list[Verdict]] = {name: [] for name in counts if refused[name]}
+    if mine:
+        for verdict in ordered:
+            if (found := mine.get(name_of(verdict))) is not None:
+                found.append(verdict)
+    return {name: flags_of(mine[name]) if name in mine else good(count) for name, count in counts.items()}

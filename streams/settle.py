@@ -8,8 +8,8 @@
                the second copy is recognised by its origin.
 4. announce    refused rows to the quarantine topic, until the broker has them.
 5. ledger      the outcomes. Dying here: a redelivery finds them and is skipped.
-6. ranges      the finished batches. Dying here: as above. Then alerts; one that is lost by a death
-               is raised again by the next bad rows.
+6. ranges      the finished batches. Dying here: as above. Then the brake counts the rows, and alerts are
+               sent; one that is lost by a death is raised again by the next bad rows.
 7. remember    the index, never before the insert. Only then is a batch done and committed.
 """
 
@@ -20,11 +20,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from schemas.alerts import DatasetFailing
 from schemas.outcomes import Code, Outcome, reason
 from sinks.errors import Refused
 from streams import metrics
-from streams.brakes import Brake
+from streams.brakes import Brake, Look
 from streams.outlet import Outlet
 from streams.store import Lease, Store
 from streams.suspects import Suspects
@@ -94,12 +93,12 @@ class Settle(Generic[M]):
         lease = self._lease(turn)
         partitions = self._partitions()
         refused: dict[int, str] = {}
-        alerts: list[DatasetFailing] = []
+        look = Look()
         while True:
             with self._timed("decide"):
                 decided, memory = self._decide(turn, partitions, refused, lease)
             if not refused:
-                alerts = self._brake.look(decided.verdicts, lease, lambda: self._held(turn, lease))
+                look = self._brake.look(decided.verdicts, lease, lambda: self._held(turn, lease))
             with self._timed("facts"):
                 found = self._facts(decided.facts, lease)
             if not found:
@@ -109,7 +108,9 @@ class Settle(Generic[M]):
         self._outlet.announce(self._topic, decided.verdicts, lease)
         with self._timed("ledger"):
             self._ledger(turn, decided, lease)
-        self._outlet.alert(alerts, lease)
+        self._brake.settled(look)
+        self._outlet.alert(self._brake.untold, lease)
+        self._brake.untold.clear()
         self._remember(memory)
         self._count(turn, decided)
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 import time_machine
 
@@ -376,3 +377,18 @@ def test_partitions_added_after_a_death_between_version_and_key(
     assert found == [(0, "accepted"), (1, outcome)]
     assert [float(str(row[0])) for row in clickhouse.rows("SELECT payment_amount FROM payments")] == [5000.0]
     assert clickhouse.value("SELECT count() FROM conflicts") == (outcome == "conflict")
+
+
+def test_a_turn_that_comes_again_is_told_once(clickhouse: ClickHouse) -> None:
+    """The brake counts rows when they are stored: three attempts at 150 bad rows are no 450."""
+    world = World(clickhouse).restore()
+    bad = [payment(number, PAYMENT_AMOUNT="1,234,56") for number in range(150)]
+    for _ in range(3):
+        world.store.before = world.store.inserts + 1
+        with pytest.raises(Died):
+            world.turn(world.batch(bad))
+    world.turn(world.batch(bad))
+    assert [given for given in world.published.sent if given.topic == "alerts"] == []
+    world.turn(world.batch(bad[:50], 150))
+    (alert,) = [orjson.loads(given.value) for given in world.published.sent if given.topic == "alerts"]
+    assert (alert["rows"], alert["bad"], alert["run"]) == (200, 200, 200)
