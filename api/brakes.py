@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from api.audit.service import Actor
 from api.db import Database
 from api.ids import is_id
 from api.models import Dataset
@@ -22,6 +23,8 @@ from schemas.topics import ALERTS
 
 log = structlog.get_logger(__name__)
 
+BRAKE: Final = "brake"
+"""Who pauses, in the audit."""
 ALERTS_AT_ONCE: Final = 100
 POLL_S: Final = 0.5
 AWAY_S: Final = 2.0
@@ -111,7 +114,8 @@ def pause(session: Session, alert: DatasetFailing) -> bool:
         return False
     if dataset.archived or dataset.state != "active" or dataset.version != alert.dataset_version:
         return False
-    repository.change(session, dataset, {"state": "paused", "state_detail": alert.summary}, "")
+    changes = {"state": "paused", "state_detail": alert.summary}
+    repository.change(session, Actor(BRAKE, ""), dataset, changes, reason=alert.summary)
     DATASETS_PAUSED.labels(alert.topic).inc()
     log.error("dataset_paused", dataset_id=dataset.id, rows=alert.rows, bad=alert.bad, run=alert.run)
     return True

@@ -1,7 +1,8 @@
 """Types of request fields shared by the areas: each trims, bounds and checks without quoting."""
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import pycountry
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
@@ -9,11 +10,23 @@ from pydantic_core import PydanticCustomError
 
 from schemas.registry import storable
 
+_DIGITS: Final = re.compile(r"(?:\d[\s().-]*){7,}")
+
 
 def _clean(text: str) -> str:
     """Control characters have no place in names (and PostgreSQL refuses NUL)."""
     if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text):
         raise PydanticCustomError("control_character", "Control characters are not allowed.")
+    return text
+
+
+def _impersonal(text: str) -> str:
+    """A reason is read by people who may not see personal data."""
+    if "@" in text or _DIGITS.search(text):
+        raise PydanticCustomError(
+            "looks_personal",
+            "No telephone numbers, long ids or e-mail addresses: a reason is no place for them.",
+        )
     return text
 
 
@@ -56,6 +69,13 @@ def _moment(value: datetime) -> datetime:
 # The order matters: trimmed and measured first, then looked at.
 Clean = AfterValidator(_clean)
 Line = Annotated[str, Clean]
+Reason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=3, max_length=300),
+    Clean,
+    AfterValidator(_impersonal),
+]
+"""Why something is done, for the audit; no personal data."""
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300), Clean]
 ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Clean]
 """Exact text after trimming; nothing else is normalised (near misses are hints, never matches)."""

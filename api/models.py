@@ -171,7 +171,7 @@ class Dataset(Registered):
     schedule: Mapped[str] = mapped_column(String(20))
     state: Mapped[str] = mapped_column(String(20), default="active")
     state_detail: Mapped[str] = mapped_column(Text, default="", server_default="")
-    """Why the brake paused it; empty when a person did, or it is active."""
+    """Why the brake, or a person who said so, paused it; empty when it is active."""
     required_fields: Mapped[list[str]] = mapped_column(Json, default=list, server_default="[]")
     """Fields that its rows must have besides those of the profile."""
     location: Mapped[dict[str, Any]] = mapped_column(Json)

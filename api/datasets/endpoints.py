@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from api.audit.endpoints import Acting
 from api.datasets import repository as runs
 from api.datasets import service
 from api.datasets.outcomes import run_out, summary
@@ -25,11 +26,11 @@ ANSWERS = responses(Unauthorized, NotFound, Archived, StoreAway)
 
 
 @router.post("/v1/datasets", status_code=201, responses=responses(Unauthorized, Archived, StoreAway))
-def create_dataset(app: App, _admin: IsAdmin, body: DatasetIn) -> DatasetOut:
+def create_dataset(app: App, actor: Acting, body: DatasetIn) -> DatasetOut:
     """Set up an integration; its credentials are kept encrypted and never told again."""
     service.check_address(app.parts.settings.source_hosts, body.place())
     with app.db.write() as session:
-        return DatasetOut.model_validate(service.create(session, app.box, body))
+        return DatasetOut.model_validate(service.create(session, actor, app.box, body))
 
 
 @router.get("/v1/datasets", responses=responses(Unauthorized, StoreAway))
@@ -55,25 +56,25 @@ def get_dataset(app: App, _admin: IsAdmin, id: str) -> DatasetOut:
 
 
 @router.patch("/v1/datasets/{id}", responses=ANSWERS)
-def change_dataset(app: App, _admin: IsAdmin, id: str, body: DatasetPatch) -> DatasetOut:
+def change_dataset(app: App, actor: Acting, id: str, body: DatasetPatch) -> DatasetOut:
     """Change the fields that are sent; `state` pauses and resumes."""
     service.check_address(app.parts.settings.source_hosts, body.place())
     with app.db.write() as session:
-        return DatasetOut.model_validate(service.patch(session, app.box, id, body))
+        return DatasetOut.model_validate(service.patch(session, actor, app.box, id, body))
 
 
 @router.delete("/v1/datasets/{id}", status_code=204, responses=ANSWERS)
-def archive_dataset(app: App, _admin: IsAdmin, id: str) -> None:
+def archive_dataset(app: App, actor: Acting, id: str) -> None:
     """Archive a dataset; its rows stay, its bucket is no longer read."""
     with app.db.write() as session:
-        archive(session, Dataset, id)
+        archive(session, actor, Dataset, id)
 
 
 @router.post("/v1/datasets/{id}/run", status_code=202, responses=ANSWERS)
-def run_dataset(app: App, _admin: IsAdmin, id: str) -> RunOut:
+def run_dataset(app: App, actor: Acting, id: str) -> RunOut:
     """Look at the source now; follow the run under /v1/runs/{id}."""
     with app.db.write() as session:
-        run = service.request_run(session, id)
+        run = service.request_run(session, actor, id)
     return run_out(app, run)
 
 

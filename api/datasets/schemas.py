@@ -28,7 +28,7 @@ from api.datasets.sources import (
     UploadOut,
 )
 from api.db import iso_ms
-from api.fields import Clean, Currency, Label, Name, ObjectId, ProgrammeId
+from api.fields import Clean, Currency, Label, Name, ObjectId, ProgrammeId, Reason
 from api.registry.schemas import Input, Output, Patch
 from schemas.fields import NAMES
 
@@ -123,6 +123,10 @@ class DatasetPatch(Patch):
     default_currency: Currency | None = None
     schedule: Schedule | None = None
     state: Literal["active", "paused"] | None = None
+    reason: Reason | None = Field(
+        None, description="Why the dataset is changed, for the audit; no personal data. Of a pause also told"
+        " as `state_detail`."
+    )  # fmt: skip
     required_fields: RequiredFields | None = None
     s3: S3In | None = None
     sheet: SheetIn | None = None
@@ -151,7 +155,7 @@ class DatasetOut(Output):
     default_currency: str | None
     schedule: str
     state: str
-    state_detail: str = Field(description="Why it was paused by itself; empty otherwise.")
+    state_detail: str = Field(description="Why it was paused: what the brake, or who paused it, said.")
     required_fields: list[str]
     s3: S3Out | None
     sheet: SheetOut | None

@@ -5,6 +5,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api import ids
+from api.audit import service as audit
+from api.audit.service import Actor, Deed
 from api.datasets.places import one_for_each_place, place_hash
 from api.datasets.schemas import NEEDS_PLACE, PLACES, ConflictRule, DatasetIn, DatasetPatch
 from api.datasets.sources import Place, PullIn, S3In, SheetIn, UploadIn
@@ -19,7 +21,7 @@ from producers.addresses import AddressRefused, Hosts
 _PLACE_OF: dict[str, type[Place]] = {"s3": S3In, "sheet": SheetIn, "pull": PullIn, "upload": UploadIn}
 
 
-def create(session: Session, box: CredentialBox, body: DatasetIn) -> Dataset:
+def create(session: Session, actor: Actor, box: CredentialBox, body: DatasetIn) -> Dataset:
     """A new dataset of an organisation, active at once."""
     parent(session, Organization, body.organization_id, "organization_id")
     fields = body.model_dump(exclude={*PLACES, "conflict_rule", "schedule"})
@@ -34,16 +36,16 @@ def create(session: Session, box: CredentialBox, body: DatasetIn) -> Dataset:
     dataset.id = ids.new_id(ids.DATASET)
     _locate(box, dataset, body.place() or UploadIn())
     with one_for_each_place():
-        return repository.add_as(session, dataset)
+        return repository.add_as(session, actor, dataset)
 
 
-def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPatch) -> Dataset:
+def patch(session: Session, actor: Actor, box: CredentialBox, dataset_id: str, body: DatasetPatch) -> Dataset:
     """Change the fields that were sent; new credentials replace the old ones."""
     dataset = repository.get(session, Dataset, dataset_id, lock=True)
     changes = body.changes()
     if dataset.archived and changes.get("archived", True):
         raise Archived
-    for name in PLACES:
+    for name in (*PLACES, "reason"):
         changes.pop(name, None)
     place = body.place()
     if place is not None and not isinstance(place, _PLACE_OF.get(dataset.source, ())):
@@ -57,12 +59,13 @@ def patch(session: Session, box: CredentialBox, dataset_id: str, body: DatasetPa
         changes.get("project_ids", dataset.project_ids),
         changes.get("programme_id", dataset.programme_id),
     )
+    reason = body.reason or ""
     if place is not None:
-        _locate(box, dataset, place)
+        _relocate(session, actor, box, dataset, place, reason)
     if body.state is not None:
-        changes["state_detail"] = ""
+        changes["state_detail"] = reason if body.state == "paused" else ""
     with one_for_each_place():
-        repository.change(session, dataset, changes, "")
+        repository.change(session, actor, dataset, changes, reason=reason)
         session.flush()
     return dataset
 
@@ -84,7 +87,7 @@ def check_address(hosts: Hosts, place: Place | None) -> None:
         raise Invalid.field(field, "host_not_allowed", text) from None
 
 
-def request_run(session: Session, dataset_id: str) -> Run:
+def request_run(session: Session, actor: Actor, dataset_id: str) -> Run:
     """Ask for a run now; the poller takes it.
 
     Raises:
@@ -103,8 +106,24 @@ def request_run(session: Session, dataset_id: str) -> Run:
         )
     run = Run(id=ids.new_id(ids.RUN), dataset_id=dataset_id, trigger="demand", state="requested")
     session.add(run)
+    deed = Deed("dataset.run", "dataset", dataset.id, dataset.organization_id, {"run_id": run.id})
+    audit.record(session, actor, [deed])
     session.flush()
     return run
+
+
+def _relocate(
+    session: Session, actor: Actor, box: CredentialBox, dataset: Dataset, place: Place, reason: str
+) -> None:
+    """A new place, or new keys for it: what flows from then on may be something else."""
+    before = dict(dataset.location)
+    _locate(box, dataset, place)
+    now = dataset.location
+    fields = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    details: dict[str, Any] = {"fields": [*fields, "credentials"]}
+    details |= {"reason": reason} if reason else {}
+    deed = Deed("dataset.relocate", "dataset", dataset.id, dataset.organization_id, details)
+    audit.record(session, actor, [deed])
 
 
 def _locate(box: CredentialBox, dataset: Dataset, place: Place) -> None:

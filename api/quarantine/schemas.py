@@ -1,13 +1,11 @@
 """Refused rows as told over HTTP, and what may be asked to be done with them."""
 
-import re
 from datetime import date
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from api.fields import Clean, Line
+from api.fields import Line, Reason
 from api.ledger.schemas import Big, Moment
 
 MAX_BULK: Final = 1000
@@ -16,26 +14,6 @@ MAX_CHANGES: Final = 300
 FIRST_DAY: Final = date(1900, 1, 1)
 LAST_DAY: Final = date(2299, 12, 30)
 _STATES: Final = "open|replaying|replayed|discarded|superseded|redelivered"
-_DIGITS: Final = re.compile(r"(?:\d[\s().-]*){7,}")
-
-
-def _impersonal(text: str) -> str:
-    """A reason is read by people who may not see personal data."""
-    if "@" in text or _DIGITS.search(text):
-        raise PydanticCustomError(
-            "looks_personal",
-            "No telephone numbers, long ids or e-mail addresses: a reason is no place for them.",
-        )
-    return text
-
-
-Reason = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=3, max_length=300),
-    Clean,
-    AfterValidator(_impersonal),
-    Field(description="Why the rows are given up; no personal data."),
-]
 Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 Text = Annotated[Line, Field(max_length=2500)]
 RecordType = Annotated[Line, Field(pattern="^(payment|read)$")]
@@ -143,7 +121,7 @@ class DiscardIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    reason: Reason
+    reason: Reason = Field(description="Why the row is given up; no personal data.")
 
 
 class ActedOut(BaseModel):
@@ -196,7 +174,7 @@ _FILTERS: Final = {
 class BulkDiscardIn(BulkIn):
     """Which open rows are given up, and why."""
 
-    why: Reason
+    why: Reason = Field(description="Why the rows are given up; no personal data.")
 
 
 class SkippedOut(BaseModel):

@@ -6,6 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.audit.endpoints import Acting
+from api.audit.service import Actor
 from api.deps import App, IsAdmin, Running
 from api.errors import AlreadyExists, NotFound, StoreAway, Unauthorized, responses
 from api.models import Registered
@@ -27,12 +29,12 @@ def add_common(
         with app.db.read() as session:
             return repository.get(session, kind, id)
 
-    def change(app: App, _admin: IsAdmin, id: str, body: Any) -> Any:
+    def change(app: App, actor: Acting, id: str, body: Any) -> Any:
         with app.db.write() as session:
-            return service.patch(session, kind, id, body)
+            return service.patch(session, actor, kind, id, body)
 
-    async def archive(app: App, _admin: IsAdmin, id: str) -> Response:
-        if revoked := await run_in_threadpool(_archive, app, kind, id):
+    async def archive(app: App, actor: Acting, id: str) -> Response:
+        if revoked := await run_in_threadpool(_archive, app, actor, kind, id):
             await app.tokens.tell(revoked)
         return Response(status_code=204)
 
@@ -50,6 +52,6 @@ def add_common(
     )  # fmt: skip
 
 
-def _archive(app: Running, kind: type[Registered], object_id: str) -> list[TokenRow]:
+def _archive(app: Running, actor: Actor, kind: type[Registered], object_id: str) -> list[TokenRow]:
     with app.db.write() as session:
-        return service.archive(session, kind, object_id)
+        return service.archive(session, actor, kind, object_id)

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
+from api.audit.endpoints import Acting
 from api.deps import App, IsAdmin
 from api.errors import AlreadyExists, Archived, StoreAway, Unauthorized, responses
 from api.fields import Country, Line
@@ -39,10 +40,10 @@ CREATED = responses(Unauthorized, AlreadyExists, Archived, StoreAway)
 
 
 @router.post("/v1/organizations", status_code=201, responses=CREATED, tags=["organizations"])
-def create_organization(app: App, _admin: IsAdmin, body: OrganizationIn) -> OrganizationOut:
+def create_organization(app: App, actor: Acting, body: OrganizationIn) -> OrganizationOut:
     """Register an organisation."""
     with app.db.write() as session:
-        return OrganizationOut.model_validate(service.create_organization(session, body))
+        return OrganizationOut.model_validate(service.create_organization(session, actor, body))
 
 
 @router.get("/v1/organizations", responses=LISTED, tags=["organizations"])
@@ -56,10 +57,10 @@ def list_organizations(
 
 
 @router.post("/v1/projects", status_code=201, responses=CREATED, tags=["projects"])
-def create_project(app: App, _admin: IsAdmin, body: ProjectIn) -> ProjectOut:
+def create_project(app: App, actor: Acting, body: ProjectIn) -> ProjectOut:
     """Register a project of an organisation."""
     with app.db.write() as session:
-        return ProjectOut.model_validate(service.create_project(session, body))
+        return ProjectOut.model_validate(service.create_project(session, actor, body))
 
 
 @router.get("/v1/projects", responses=LISTED, tags=["projects"])
@@ -79,10 +80,10 @@ def list_projects(
 
 
 @router.post("/v1/devices", status_code=201, responses=CREATED, tags=["devices"])
-def create_device(app: App, _admin: IsAdmin, body: DeviceIn) -> DeviceOut:
+def create_device(app: App, actor: Acting, body: DeviceIn) -> DeviceOut:
     """Register a device; its external id must be new in its organisation."""
     with app.db.write() as session:
-        return DeviceOut.model_validate(service.create_device(session, body))
+        return DeviceOut.model_validate(service.create_device(session, actor, body))
 
 
 @router.get("/v1/devices", responses=LISTED, tags=["devices"])
@@ -104,10 +105,10 @@ def list_devices(
 
 
 @router.post("/v1/connections", status_code=201, responses=CREATED, tags=["connections"])
-def create_connection(app: App, _admin: IsAdmin, body: ConnectionIn) -> ConnectionOut:
+def create_connection(app: App, actor: Acting, body: ConnectionIn) -> ConnectionOut:
     """Register a connection; payments that came before count as soon as it is there."""
     with app.db.write() as session:
-        return ConnectionOut.model_validate(service.create_connection(session, body))
+        return ConnectionOut.model_validate(service.create_connection(session, actor, body))
 
 
 @router.get("/v1/connections", responses=LISTED, tags=["connections"])

@@ -1,4 +1,4 @@
-"""Reads and writes registry objects; every change goes into the outbox with it."""
+"""Reads and writes registry objects; every change goes into the outbox, and into the audit, with it."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -8,11 +8,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api import outbox
+from api.audit import service as audit
+from api.audit.service import Actor
 from api.db import violates
 from api.errors import AlreadyExists, NotFound
 from api.ids import is_id, new_id
 from api.models import Registered
 from api.paging import Page, PageQuery, encode
+from api.registry import deeds
 
 Kind = TypeVar("Kind", bound=Registered)
 Output = TypeVar("Output")
@@ -33,7 +36,7 @@ def get(session: Session, kind: type[Kind], object_id: str, *, lock: bool = Fals
     return found
 
 
-def add(session: Session, prefix: str, item: Kind, within: str) -> Kind:
+def add(session: Session, actor: Actor, prefix: str, item: Kind, within: str) -> Kind:
     """Store a new object and queue its message.
 
     Raises:
@@ -42,18 +45,30 @@ def add(session: Session, prefix: str, item: Kind, within: str) -> Kind:
     item.id = new_id(prefix)
     session.add(item)
     _guarded(lambda: outbox.queue(session, item), within)
+    audit.record(session, actor, [deeds.made(item)])
     return item
 
 
-def add_as(session: Session, item: Kind) -> Kind:
+def add_as(session: Session, actor: Actor, item: Kind) -> Kind:
     """Store a new object that has its id already, and queue its message."""
     session.add(item)
     outbox.queue(session, item)
+    audit.record(session, actor, [deeds.made(item)])
     return item
 
 
-def change(session: Session, item: Registered, changes: Mapping[str, Any], within: str) -> bool:
+def change(
+    session: Session,
+    actor: Actor,
+    item: Registered,
+    changes: Mapping[str, Any],
+    within: str = "",
+    reason: str = "",
+) -> bool:
     """Apply changes and queue the message; False, and no new version, if nothing differs.
+
+    Args:
+        reason: what is said about it in the audit.
 
     Raises:
         AlreadyExists: the new external id is taken within `within`.
@@ -63,6 +78,7 @@ def change(session: Session, item: Registered, changes: Mapping[str, Any], withi
         setattr(item, name, value)
     if real:
         _guarded(lambda: outbox.changed(session, item), within)
+        audit.record(session, actor, deeds.changed(item, real, reason))
     return bool(real)
 
 

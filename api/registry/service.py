@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api import ids
+from api.audit.service import Actor
 from api.db import now_ms
 from api.errors import Archived, Invalid, NotFound
 from api.models import Connection, Device, Organization, Project, Registered
@@ -17,35 +18,35 @@ from api.tokens.repository import TokenRow
 WITHIN = {"devices": "organisation", "connections": "project"}
 
 
-def create_organization(session: Session, body: OrganizationIn) -> Organization:
+def create_organization(session: Session, actor: Actor, body: OrganizationIn) -> Organization:
     """A new organisation; names need not be unique."""
-    return repository.add(session, ids.ORGANIZATION, Organization(name=body.name), "installation")
+    return repository.add(session, actor, ids.ORGANIZATION, Organization(name=body.name), "installation")
 
 
-def create_project(session: Session, body: ProjectIn) -> Project:
+def create_project(session: Session, actor: Actor, body: ProjectIn) -> Project:
     """A new project of an organisation that is there and not archived."""
     parent(session, Organization, body.organization_id, "organization_id")
     fields = body.model_dump() | {"programme_ids": sorted(set(body.programme_ids))}
-    return repository.add(session, ids.PROJECT, Project(**fields), "organisation")
+    return repository.add(session, actor, ids.PROJECT, Project(**fields), "organisation")
 
 
-def create_device(session: Session, body: DeviceIn) -> Device:
+def create_device(session: Session, actor: Actor, body: DeviceIn) -> Device:
     """A new device of a project; its organisation is the project's."""
     project = parent(session, Project, body.project_id, "project_id")
     device = Device(organization_id=project.organization_id, **body.model_dump())
-    return repository.add(session, ids.DEVICE, device, WITHIN["devices"])
+    return repository.add(session, actor, ids.DEVICE, device, WITHIN["devices"])
 
 
-def create_connection(session: Session, body: ConnectionIn) -> Connection:
+def create_connection(session: Session, actor: Actor, body: ConnectionIn) -> Connection:
     """A new connection of a project; its organisation is the project's."""
     project = parent(session, Project, body.project_id, "project_id")
     _check_period(body.valid_from, body.valid_to)
     _check_device(session, body.device_id, project.organization_id)
     connection = Connection(organization_id=project.organization_id, **body.model_dump())
-    return repository.add(session, ids.CONNECTION, connection, WITHIN["connections"])
+    return repository.add(session, actor, ids.CONNECTION, connection, WITHIN["connections"])
 
 
-def patch(session: Session, kind: type[Registered], object_id: str, body: Patch) -> Registered:
+def patch(session: Session, actor: Actor, kind: type[Registered], object_id: str, body: Patch) -> Registered:
     """Change the fields that were sent. An archived object must be restored with or before it."""
     item = repository.get(session, kind, object_id, lock=True)
     changes = body.changes()
@@ -57,22 +58,19 @@ def patch(session: Session, kind: type[Registered], object_id: str, body: Patch)
         _check_connection_patch(session, item, changes)
     if changes.get("programme_ids"):
         changes["programme_ids"] = sorted(set(changes["programme_ids"]))
-    repository.change(session, item, changes, WITHIN.get(item.__tablename__, ""))
+    repository.change(session, actor, item, changes, WITHIN.get(item.__tablename__, ""))
     return item
 
 
-def archive(session: Session, kind: type[Registered], object_id: str) -> list[TokenRow]:
+def archive(session: Session, actor: Actor, kind: type[Registered], object_id: str) -> list[TokenRow]:
     """Archive an object; again is no change. Tokens of devices and organisations are revoked.
 
     Returns the revoked ones, which Redis must be told.
     """
     item = repository.get(session, kind, object_id, lock=True)
-    repository.change(session, item, {"archived": True}, "")
-    match item:
-        case Device():
-            return tokens.revoke(session, "device", item.id, None, now_ms())
-        case Organization():
-            return tokens.revoke(session, "organization", item.id, None, now_ms())
+    repository.change(session, actor, item, {"archived": True})
+    if isinstance(item, Device | Organization):
+        return tokens.revoke(session, actor, item, None, now_ms())
     return []
 
 

@@ -7,6 +7,10 @@ from typing import Final, Literal, NamedTuple
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from api.audit import service as audit
+from api.audit.service import Actor, Deed
+from api.models import Device, Organization
+from api.registry.deeds import owner_of
 from api.tables import DeviceToken, OrganizationToken, TokenRecord
 
 SubjectKind = Literal["device", "organization"]
@@ -74,15 +78,28 @@ def of_subject(session: Session, kind: SubjectKind, subject_id: str) -> Sequence
 
 
 def revoke(
-    session: Session, kind: SubjectKind, subject_id: str, jti: str | None, now: datetime
+    session: Session, actor: Actor, subject: Device | Organization, jti: str | None, now: datetime
 ) -> list[TokenRow]:
     """Revoke one token of a subject, or all (`jti` None). Returns the rows that Redis must be told."""
+    kind = kind_of(subject)
     table = TABLES[kind]
-    query = select(table).where(table.subject_id == subject_id).with_for_update()
+    query = select(table).where(table.subject_id == subject.id).with_for_update()
     tokens = session.scalars(query.where(table.jti == jti) if jti else query).all()
+    fresh = [token for token in tokens if token.revoked_at is None]
+    for token in fresh:
+        token.revoked_at = now
     for token in tokens:
-        if token.revoked_at is None:
-            token.revoked_at = now
         token.pending = True
+    audit.record(session, actor, [deed("token.revoke", subject, token.jti) for token in fresh])
     session.flush()
     return [_row(kind, token) for token in tokens]
+
+
+def kind_of(subject: Device | Organization) -> SubjectKind:
+    """What tokens of it are good for."""
+    return "device" if isinstance(subject, Device) else "organization"
+
+
+def deed(action: str, subject: Device | Organization, jti: str) -> Deed:
+    """The audit's entry about a token; its text is nowhere."""
+    return Deed(action, "token", jti, owner_of(subject), {kind_of(subject): subject.id})

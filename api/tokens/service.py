@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from api import ids
+from api.audit import service as audit
+from api.audit.service import Actor
 from api.db import Database, now_ms
 from api.errors import Archived, NotFound
 from api.jwts import DEVICES, ORGANIZATIONS, TokenSigner
@@ -28,7 +30,7 @@ _SUBJECTS: Final[dict[SubjectKind, _Subject]] = {
 
 
 def issue(
-    db: Database, signer: TokenSigner, kind: SubjectKind, subject_id: str, lifetime: timedelta
+    db: Database, signer: TokenSigner, actor: Actor, kind: SubjectKind, subject_id: str, lifetime: timedelta
 ) -> tuple[TokenOut, TokenRow]:
     """A new token. Older ones stay in force, so that tokens rotate with overlap.
 
@@ -38,12 +40,14 @@ def issue(
     """
     subject = _SUBJECTS[kind]
     with db.write() as session:
-        if get(session, subject.model, subject_id, lock=True).archived:
+        owner = get(session, subject.model, subject_id, lock=True)
+        if owner.archived:
             raise Archived
         now = now_ms().replace(microsecond=0)
         row = TokenRow(kind, ids.new_id(ids.TOKEN), subject_id, now + lifetime, False)
         record = TABLES[kind](jti=row.jti, subject_id=subject_id, issued_at=now, expires_at=row.expires_at)
         session.add(record)
+        audit.record(session, actor, [repository.deed("token.issue", owner, row.jti)])
     text = signer.sign(subject.audience, subject_id, row.jti, now, row.expires_at)
     return TokenOut(token=text, jti=row.jti, expires_at=row.expires_at), row
 
@@ -60,16 +64,17 @@ def tokens_of(db: Database, kind: SubjectKind, subject_id: str) -> TokenList:
         return TokenList(items=[TokenListed.model_validate(token) for token in found])
 
 
-def revoke(db: Database, kind: SubjectKind, subject_id: str, jti: str) -> list[TokenRow]:
+def revoke(db: Database, actor: Actor, kind: SubjectKind, subject_id: str, jti: str) -> list[TokenRow]:
     """Revoke a token of a subject; again is no change.
 
     Raises:
         NotFound: the subject has no such token.
     """
-    if not (ids.is_id(subject_id) and ids.is_id(jti)):
+    if not ids.is_id(jti):
         raise NotFound
     with db.write() as session:
-        rows = repository.revoke(session, kind, subject_id, jti, now_ms())
+        subject = get(session, _SUBJECTS[kind].model, subject_id)
+        rows = repository.revoke(session, actor, subject, jti, now_ms())
     if not rows:
         raise NotFound
     return rows

@@ -84,7 +84,7 @@ def take_in(app: Running, actor: Actor, received: Received, body: UploadIn) -> U
     """
     header, left_out = check_header(app.spool, received)
     with app.db.write() as session:
-        dataset = find_or_make(session, app.box, body)
+        dataset = find_or_make(session, actor, app.box, body)
         check_expected(received.file_name, bool(dataset.location.get("any_file_name")))
         run = Run(id=ids.new_id(ids.RUN), dataset_id=dataset.id, trigger=SOURCE, state=RunState.REQUESTED)
         session.add(run)

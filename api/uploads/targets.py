@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.audit.service import Actor
 from api.datasets import service
 from api.datasets.schemas import PLACES, ConflictRule, DatasetIn
 from api.datasets.sources import UploadIn as UploadPlace
@@ -21,7 +22,7 @@ SOURCE: Final = "upload"
 _PLACE: Final = UploadPlace(any_file_name=False)
 
 
-def find_or_make(session: Session, box: CredentialBox, body: UploadIn) -> Dataset:
+def find_or_make(session: Session, actor: Actor, box: CredentialBox, body: UploadIn) -> Dataset:
     """The dataset of this name; made in the session's transaction if there is none.
 
     The organisation's row is locked meanwhile, so that of two first uploads at the same moment one makes
@@ -33,7 +34,7 @@ def find_or_make(session: Session, box: CredentialBox, body: UploadIn) -> Datase
     """
     organization_id = organization_of(session, body)
     repository.get(session, Organization, organization_id, lock=True)
-    return find(session, organization_id, body) or _make(session, box, organization_id, body)
+    return find(session, organization_id, body) or _make(session, actor, box, organization_id, body)
 
 
 def organization_of(session: Session, body: UploadIn) -> str:
@@ -121,8 +122,10 @@ def imagined(organization_id: str, body: UploadIn) -> Dataset:
     return Dataset(**fields, conflict_rule=ConflictRule().model_dump(), location=_PLACE.location())
 
 
-def _make(session: Session, box: CredentialBox, organization_id: str, body: UploadIn) -> Dataset:
-    return service.create(session, box, _definition(organization_id, body))
+def _make(
+    session: Session, actor: Actor, box: CredentialBox, organization_id: str, body: UploadIn
+) -> Dataset:
+    return service.create(session, actor, box, _definition(organization_id, body))
 
 
 def _definition(organization_id: str, body: UploadIn) -> DatasetIn:

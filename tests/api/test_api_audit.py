@@ -1,5 +1,8 @@
 """The audit: who did what, found by any of it, and never changed."""
 
+import importlib
+import inspect
+import pkgutil
 from typing import Any
 
 import pytest
@@ -7,6 +10,7 @@ from api_helpers import EMAIL, Api, assert_problem
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DatabaseError
 
+import api as api_package
 from api.audit import service
 from api.audit.endpoints import Acting
 from api.audit.service import MAX_SUBJECT, Actor, Deed
@@ -96,3 +100,95 @@ async def test_only_admins_read_it(api: Api) -> None:
     assert_problem(await api.http.get("/v1/audit", headers={"Authorization": ""}), 401, "unauthorized")
     assert_problem(await api.http.get("/v1/audit?from=yesterday"), 422, "invalid")
     assert_problem(await api.http.get("/v1/audit?cursor=x"), 400, "bad_cursor")
+
+
+UNAUDITED = {
+    "log_in": "changes nothing",
+    "dry_run_dataset": "changes nothing",
+    "post_payments": "no admin; the rows have outcomes, and a receipt",
+    "post_reads": "no admin; the rows have outcomes",
+}
+
+
+def test_every_endpoint_that_changes_something_knows_who_acts() -> None:
+    """A new one either notes what is done, or says here why not."""
+    names = [found.name for found in pkgutil.walk_packages(api_package.__path__, "api.")]
+    routers = [importlib.import_module(name).router for name in names if name.endswith(".endpoints")]
+    changing = [
+        route.endpoint
+        for router in routers
+        for route in router.routes
+        if route.methods & {"POST", "PUT", "PATCH", "DELETE"}
+    ]
+    without = {
+        endpoint.__name__ for endpoint in changing if "actor" not in inspect.signature(endpoint).parameters
+    }
+    assert without == set(UNAUDITED)
+    assert len(changing) > 25
+
+
+async def _acts(api: Api, **query: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    answer = await api.http.get("/v1/audit", params=query)
+    return [(item["action"], item["subject"], item["details"]) for item in answer.json()["items"]]
+
+
+async def test_changes_of_the_registry_are_in_the_audit(api: Api) -> None:
+    """Made, changed, archived, restored: by names of fields, and only what really differs."""
+    project = await api.project()
+    owner, device = project["organization_id"], await api.device(project_id=project["id"])
+    made = await api.connection("c-1", project["id"], customer_external_id="+4915112345678")
+    path = f"/v1/connections/{made['id']}"
+    for body in ({"valid_from": "2024-01-01T00:00:00Z", "external_id": "c-2"}, {"external_id": "c-2"}):
+        assert (await api.http.patch(path, json=body)).status_code == 200
+    for _ in range(2):
+        assert (await api.http.delete(path)).status_code == 204
+    assert (await api.http.patch(path, json={"archived": False})).status_code == 200
+    assert await _acts(api, organization_id=owner) == [
+        ("organization.create", owner, {}),
+        ("project.create", project["id"], {}),
+        ("device.create", device["id"], {}),
+        ("connection.create", made["id"], {}),
+        ("connection.change", made["id"], {"fields": ["external_id", "valid_from"]}),
+        ("connection.archive", made["id"], {}),
+        ("connection.restore", made["id"], {}),
+    ]
+
+
+async def test_tokens_are_in_the_audit_by_their_ids(api: Api) -> None:
+    """Issued, revoked once, and revoked with what they belong to."""
+    device = await api.device()
+    first, second = await api.device_token(device["id"]), await api.device_token(device["id"])
+    for _ in range(2):
+        gone = await api.http.delete(f"/v1/devices/{device['id']}/tokens/{first['jti']}")
+        assert gone.status_code == 204
+    assert (await api.http.delete(f"/v1/devices/{device['id']}")).status_code == 204
+    acts = await _acts(api, subject_kind="token", organization_id=device["organization_id"])
+    of = {"device": device["id"]}
+    assert acts == [
+        ("token.issue", first["jti"], of), ("token.issue", second["jti"], of),
+        ("token.revoke", first["jti"], of), ("token.revoke", second["jti"], of),
+    ]  # fmt: skip
+
+
+async def test_what_is_done_with_a_dataset_is_in_the_audit(api: Api) -> None:
+    """Paused and resumed with the reason, changed, moved to another place, run; keys are named, not told."""
+    dataset = await api.dataset(await api.project())
+    path = f"/v1/datasets/{dataset['id']}"
+    why = "the supplier changes its file on Monday"
+    paused = (await api.http.patch(path, json={"state": "paused", "reason": why})).json()
+    assert (paused["state"], paused["state_detail"]) == ("paused", why)
+    for body in (
+        {"state": "active"}, {"schedule": "daily", "name": "New"},
+        {"s3": {"bucket": "other", "access_key": "AKEY-2", "secret_key": "SKEY-2"}},
+    ):  # fmt: skip
+        assert (await api.http.patch(path, json=body)).status_code == 200
+    run = (await api.http.post(f"{path}/run")).json()
+    acts = await _acts(api, subject_kind="dataset", subject=dataset["id"])
+    assert [(action, details) for action, _, details in acts] == [
+        ("dataset.create", {}), ("dataset.pause", {"reason": why}), ("dataset.resume", {}),
+        ("dataset.change", {"fields": ["name"]}),
+        ("dataset.relocate", {"fields": ["bucket", "credentials"]}),
+        ("dataset.run", {"run_id": run["id"]}),
+    ]  # fmt: skip
+    refused = await api.http.patch(path, json={"state": "paused", "reason": "call +49 151 12345678"})
+    assert_problem(refused, 422, "invalid")

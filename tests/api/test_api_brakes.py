@@ -49,6 +49,10 @@ async def test_a_failing_dataset_is_paused_and_says_why(api: Api) -> None:
     assert "bad_decimal:PAYMENT_AMOUNT" in now["state_detail"]
     refused = assert_problem(await api.http.post(f"{path}/run"), 409, "conflict")
     assert "812 of the latest 1000" in refused["detail"]
+    (act,) = (await api.http.get("/v1/audit?action=dataset.pause")).json()["items"]
+    assert (act["user_id"], act["subject"], act["details"]) == (
+        "brake", dataset["id"], {"reason": now["state_detail"]},
+    )  # fmt: skip
     listed = (await api.http.get("/v1/datasets?state=paused")).json()["items"]
     assert [item["id"] for item in listed] == [dataset["id"]]
     resumed = (await api.http.patch(path, json={"state": "active"})).json()
