@@ -131,7 +131,7 @@ class Desk:
 
     def discard(self, actor: Actor, rows: Sequence[RefusedRow], why: str) -> Done:
         """Give rows up; nothing replays them any more, until they are restored."""
-        deeds = {_place(row): _deed("quarantine.discard", row, {}) for row in rows}
+        deeds = {_place(row): _deed("quarantine.discard", row, {"reason": why}) for row in rows}
         done = self._mark(actor, replayed_or_discarded, deeds, rows, (Action.DISCARDED, why))
         return _finished(done, (), "discarded")
 

@@ -680,8 +680,10 @@ async def test_a_discarded_row_is_left_alone_until_it_is_restored(
     assert (await post(whole_api, f"{path}/restore")).status_code == 200
     assert await state(whole_api, path) == "open"
     assert_problem(await post(whole_api, f"{path}/restore"), 409, "not_discarded")
-    actions = [entry["action"] for entry in await audited(whole_api, subject_kind="quarantined_row")]
-    assert actions == ["quarantine.discard", "quarantine.restore"]
+    entries = await audited(whole_api, subject_kind="quarantined_row")
+    assert [(entry["action"], entry["details"]) for entry in entries] == [
+        ("quarantine.discard", {"reason": "test data of the vendor"}), ("quarantine.restore", {}),
+    ]  # fmt: skip
 
 
 async def test_all_of_a_dataset_are_discarded(whole_api: Api, quarantine: Quarantine) -> None:
