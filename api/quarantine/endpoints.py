@@ -16,8 +16,10 @@ from api.quarantine.cursors import decode, encode
 from api.quarantine.errors import CannotAct
 from api.quarantine.export import csv_parts
 from api.quarantine.schemas import (
+    ALL,
     FIRST_DAY,
     LAST_DAY,
+    OPEN,
     ActedOut,
     BulkDiscardIn,
     BulkIn,
@@ -59,7 +61,9 @@ def filters(
     organization_id: Annotated[Text | None, Query()] = None,
     record_type: Annotated[RecordType | None, Query()] = None,
     source_ref: Annotated[Text | None, Query()] = None,
-    state: Annotated[State | None, Query()] = None,
+    state: Annotated[
+        State, Query(description="How the rows stand; `all` for any, but for `redelivered` records.")
+    ] = OPEN,
     from_day: Annotated[
         date | None, Query(ge=FIRST_DAY, le=LAST_DAY, description="First day of reception, UTC.")
     ] = None,
@@ -67,7 +71,7 @@ def filters(
         date | None, Query(ge=FIRST_DAY, le=LAST_DAY, description="Last day of reception, UTC.")
     ] = None,
 ) -> dict[str, Any]:
-    """Dependency: the filters that were given."""
+    """Dependency: the filters that were given; open rows are meant unless another state is asked for."""
     return bulk.given(
         {
             "reason": reason,
@@ -75,7 +79,7 @@ def filters(
             "organization_id": organization_id,
             "record_type": record_type,
             "source_ref": source_ref,
-            "state": state,
+            "state": None if state == ALL else state,
             "from_day": from_day,
             "to_day": to_day,
         }
@@ -94,7 +98,7 @@ def list_refused(
     cursor: Cursor = None,
     next: Annotated[Line | None, Query(max_length=1000, description="Another name for `cursor`.")] = None,
 ) -> Page[RefusedOut]:
-    """Refused rows in order of topic and position."""
+    """Refused rows in order of topic and position; the open ones unless another `state` is asked for."""
     given = cursor or next
     rows = app.store.ask(quarantine.refused, wanted, limit + 1, decode(given) if given else None)
     shown = [RefusedOut.model_validate(row) for row in rows[:limit]]
@@ -104,7 +108,7 @@ def list_refused(
 
 @router.get("/v1/quarantine/counts", responses=LISTED)
 def count_refused(app: App, _admin: IsAdmin, wanted: Filters) -> CountsOut:
-    """How many rows were refused, by day of reception, dataset and reason."""
+    """How many refused rows are open (or in another `state`), by day of reception, dataset and reason."""
     found = app.store.ask(quarantine.counts, wanted, MAX_COUNTS + 1)
     total = app.store.ask(quarantine.count, wanted)
     return CountsOut.model_validate(

@@ -13,11 +13,15 @@ MAX_BULK: Final = 1000
 MAX_CHANGES: Final = 300
 FIRST_DAY: Final = date(1900, 1, 1)
 LAST_DAY: Final = date(2299, 12, 30)
+OPEN: Final = "open"
+"""What is listed, counted and exported when nothing else is asked for: rows that wait for somebody."""
+ALL: Final = "all"
+"""Every received row whatever its state, each once: `redelivered` records have to be asked for."""
 _STATES: Final = "open|replaying|replayed|discarded|superseded|redelivered"
 Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 Text = Annotated[Line, Field(max_length=2500)]
 RecordType = Annotated[Line, Field(pattern="^(payment|read)$")]
-State = Annotated[Line, Field(pattern=f"^({_STATES})$")]
+State = Annotated[Line, Field(pattern=f"^({_STATES}|{ALL})$")]
 
 
 class RefusedOut(BaseModel):

@@ -95,14 +95,16 @@ async def test_rows_are_found_by_every_filter(whole_api: Api, quarantine: Quaran
         ({"reason": "missing:ID"}, [one]),
         ({"reason": "missing:METER_ID"}, []),
         ({"reason": "miss"}, []),
-        ({"dataset_id": "ds_b"}, [two]),
+        ({"dataset_id": "ds_b", "state": "all"}, [two]),
         ({"organization_id": "org_b"}, [three]),
         ({"record_type": "read"}, [three]),
-        ({"source_ref": "g@2"}, [two]),
+        ({"source_ref": "g@2", "state": "all"}, [two]),
         ({"state": "replayed"}, [two]),
         ({"state": "open"}, [one, three]),
-        ({"from_day": "2026-05-17"}, [two, three]),
-        ({"from_day": "2026-05-17", "to_day": "2026-05-17"}, [two]),
+        ({}, [one, three]),
+        ({"state": "all"}, [one, two, three]),
+        ({"from_day": "2026-05-17"}, [three]),
+        ({"from_day": "2026-05-17", "to_day": "2026-05-17", "state": "all"}, [two]),
         ({"to_day": "2026-05-16"}, [one]),
         ({"reason": "' OR 1 = 1 --"}, []),
     ]
@@ -154,6 +156,19 @@ async def test_counts_are_by_day_dataset_and_reason(whole_api: Api, quarantine: 
     assert (found["total"], found["more"]) == (3, False)
     found = (await whole_api.http.get("/v1/quarantine/counts?reason=bad_phone")).json()
     assert found["total"] == 1
+
+
+async def test_counts_and_exports_are_of_open_rows_unless_asked(
+    whole_api: Api, quarantine: Quarantine
+) -> None:
+    """What is done with a row takes it off; the other states, and all of them, can be asked for."""
+    given_up, replayed, _ = quarantine.put(), quarantine.put(), quarantine.put()
+    assert (await post(whole_api, f"{given_up}/discard", reason="test data")).status_code == 200
+    quarantine.judge(replayed)
+    for asked, total in (("", 1), ("?state=open", 1), ("?state=discarded", 1), ("?state=all", 3)):
+        counts = (await whole_api.http.get(f"/v1/quarantine/counts{asked}")).json()
+        rows = (await whole_api.http.get(f"/v1/quarantine.csv{asked}")).text.splitlines()
+        assert (counts["total"], len(rows) - 1) == (total, total), asked
 
 
 async def test_the_export_runs_no_formula(

@@ -57,7 +57,9 @@ def check_files(plant: Plant, files: Files, dice: random.Random) -> None:
 
 
 def _listed(plant: Plant, organization_id: str, kind: str) -> list[dict[str, Any]]:
-    return plant.pages(f"/v1/quarantine?organization_id={organization_id}&record_type={kind}&limit=500")
+    return plant.pages(
+        f"/v1/quarantine?organization_id={organization_id}&record_type={kind}&state=all&limit=500"
+    )
 
 
 def _opened(plant: Plant, row: dict[str, Any]) -> dict[str, Any]:
