@@ -143,24 +143,8 @@ def _metrics_of(modules: tuple[ModuleType, ...]) -> list[tuple[str, str, str, st
 
 def reasons_table() -> str:
     """Reason codes with what each says and whether such a row replays itself."""
-    rows = [
-        (f"`{code.value}`", SENTENCES.get(code, _FILE_SENTENCES.get(code, "")), _replays(code))
-        for code in Code
-    ]
+    rows = [(f"`{code.value}`", SENTENCES[code], _replays(code)) for code in Code]
     return table(("code", "meaning", "replays itself"), rows)
-
-
-_FILE_SENTENCES: Final = {
-    Code.UNKNOWN_ORGANIZATION: "the organisation is not registered",
-    Code.UNKNOWN_DATASET: "the organisation has no such dataset",
-    Code.UNKNOWN_DEVICE: "the organisation has no device of this external id",
-    Code.BAD_HEADER: "a record header, or the header line of a file, is not what it must be",
-    Code.STORE_REFUSED: "ClickHouse refuses this row, and trying again cannot cure it",
-    Code.EMPTY_FILE: "the file has no bytes",
-    Code.BAD_ENCODING: "the file is not text in UTF-8, or in UTF-16 with a byte order mark",
-    Code.WRONG_NAME: "the file has not the one name a payments file has",
-    Code.SOURCE_ERROR: "a pull API answered a window, and reported an error of its own in the answer",
-}
 
 
 def _replays(code: Code) -> str:

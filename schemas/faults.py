@@ -5,7 +5,7 @@ A sentence never contains the value: values may be personal data.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -38,7 +38,18 @@ SENTENCES: Final[dict[Code, str]] = {
     Code.HISTORY_AFTER_ONBOARDING: "a History read ends after the device was brought on board",
     Code.HISTORY_TOO_OLD: "a History read begins more than three years before the device was on board",
     Code.HISTORY_OVERLAP: "a History read overlaps another one",
+    Code.UNKNOWN_ORGANIZATION: "the organisation is not registered; the row is replayed when it is",
+    Code.UNKNOWN_DATASET: "the organisation has no such dataset; the row is replayed when it has",
+    Code.UNKNOWN_DEVICE: "the organisation has no such device; the row is replayed when it has",
+    Code.BAD_HEADER: "a record header, or the header line of a file, is not what it must be",
+    Code.STORE_REFUSED: "ClickHouse refuses this row, and trying again cannot cure it",
+    Code.KILLED_WORKER: "workers died of this row, so it is not read any more",
+    Code.EMPTY_FILE: "the file has no bytes",
+    Code.BAD_ENCODING: "the file is not text in UTF-8, or in UTF-16 with a byte order mark",
+    Code.WRONG_NAME: "the file has not the one name a payments file has",
+    Code.SOURCE_ERROR: "a pull API answered a window, and reported an error of its own in the answer",
 }
+"""Every code in words: the one place of them, for answers, reports, stories and documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,23 @@ class RowError:
     field: str
     code: Code
     detail: str
+
+
+class Told(NamedTuple):
+    """A stored reason in its parts; `field` is empty when it is the row as a whole."""
+
+    code: str
+    field: str
+    detail: str
+
+
+def told(stored_reason: str) -> Told:
+    """A reason as it is stored (`code` or `code:FIELD`), with its sentence.
+
+    One that only another release knows keeps its code and has no sentence.
+    """
+    code, _, field = stored_reason.partition(":")
+    return Told(code, field, SENTENCES[Code(code)] if code in set(Code) else "")
 
 
 @cache

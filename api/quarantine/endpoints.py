@@ -101,7 +101,7 @@ def list_refused(
     """Refused rows in order of topic and position; the open ones unless another `state` is asked for."""
     given = cursor or next
     rows = app.store.ask(quarantine.refused, wanted, limit + 1, decode(given) if given else None)
-    shown = [RefusedOut.model_validate(row) for row in rows[:limit]]
+    shown = [RefusedOut.of(row) for row in rows[:limit]]
     more = encode((shown[-1].topic, int(shown[-1].position))) if len(rows) > limit else None
     return Page(items=shown, next=more)
 
@@ -151,9 +151,7 @@ def get_refused(app: App, _admin: IsAdmin, topic: Topic, position: Position) -> 
     replays = app.store.ask(quarantine.replays_of, found[0]["organization_id"], topic, position)
     place = topic, position
     records = [at for _, at in app.store.ask(quarantine_actions.records_of, [place])[place]]
-    return RefusedDetail.model_validate(
-        {**found[0], "actions": actions, "replays": replays, "records": records}
-    )
+    return RefusedDetail.of(found[0], actions=actions, replays=replays, records=records)
 
 
 @router.post("/v1/quarantine/{topic}/{position}/original", responses=ACTED)

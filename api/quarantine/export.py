@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from api.db import iso_ms
+from api.faults import faults_of, sentence
 from api.store import Store
 from schemas.csv_cells import harmless
 from sinks import quarantine
@@ -14,6 +15,8 @@ from sinks.quarantine import COLUMNS
 
 PAGE: Final = 5000
 """Rows that are asked for at once."""
+FAULTS: Final = "faults"
+"""The last column; the others are those of the view."""
 
 
 def csv_parts(store: Store, filters: Mapping[str, Any]) -> Iterator[str]:
@@ -27,9 +30,9 @@ def csv_parts(store: Store, filters: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parts(store: Store, filters: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield _lines([list(COLUMNS)])
+    yield _lines([[*COLUMNS, FAULTS]])
     while rows:
-        yield _lines([[_cell(row[name]) for name in COLUMNS] for row in rows])
+        yield _lines([[*(_cell(row[name]) for name in COLUMNS), _faults(row)] for row in rows])
         last = rows[-1]
         if len(rows) < PAGE:
             return
@@ -40,6 +43,11 @@ def _lines(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
+
+
+def _faults(row: Mapping[str, Any]) -> str:
+    """The reasons in words: field, code and what is expected."""
+    return harmless("; ".join(map(sentence, faults_of(row["reasons"]))))
 
 
 def _cell(value: Any) -> str:

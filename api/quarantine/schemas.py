@@ -1,10 +1,12 @@
 """Refused rows as told over HTTP, and what may be asked to be done with them."""
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.faults import FaultOut, faults_of
 from api.fields import Line, Reason
 from api.ledger.schemas import Big, Moment
 
@@ -39,7 +41,10 @@ class RefusedOut(BaseModel):
     source_ref: str
     line: int
     reasons: list[str] = Field(description="Reason codes, each `code` or `code:FIELD`.")
-    details: str
+    faults: list[FaultOut] = Field(
+        description="The reasons in words: field, code, what it says, what is expected."
+    )
+    details: str = Field(description="What the reader said of a row that it could not read; else empty.")
     state: str = Field(
         description="open, replaying, replayed, discarded, superseded, or redelivered: another record of the"
         " same received row stands for this one."
@@ -49,6 +54,11 @@ class RefusedOut(BaseModel):
     received_at: Moment
     stored_at: Moment
     replay_of: Big | None = Field(description="Position of the refused row that this one replays.")
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], **more: Any) -> Self:
+        """A row of the view `quarantine`."""
+        return cls.model_validate({**row, "faults": faults_of(row["reasons"]), **more})
 
 
 class ActionOut(BaseModel):

@@ -14,9 +14,8 @@ from api.tables import Upload
 from api.uploads import repository
 from api.uploads.repository import source_ref
 from schemas.csv_cells import harmless
-from schemas.faults import SENTENCES
+from schemas.faults import told
 from schemas.fields import CUSTOM
-from schemas.outcomes import Code
 from schemas.personal import Pseudonymizer, Sealer
 from schemas.unknown_columns import as_sent
 from sinks.quarantine import RefusedRow, sealed_rows
@@ -26,12 +25,6 @@ PAGE: Final = 1000
 """Rows that are asked for, and opened, at once."""
 ADDED: Final = ("line", "field", "reason", "detail", "raw")
 """Columns behind those of the file; `raw` is the text of a row that the reader could not take apart."""
-_MORE: Final[Mapping[Code, str]] = {
-    Code.UNKNOWN_ORGANIZATION: "the organisation is not known yet; the row is replayed when it is",
-    Code.UNKNOWN_DATASET: "the dataset is not known yet; the row is replayed when it is",
-    Code.STORE_REFUSED: "the store refused the row",
-    Code.KILLED_WORKER: "the row ended the process that judged it",
-}
 _CLOSED: Final = "the original cannot be opened: it was sealed under another secret"
 
 
@@ -92,8 +85,8 @@ def _reported(
     reasons = row.reasons if row else [""]
     said = {original.unreadable: row.details} if row and original and row.details else {}
     return [
-        [*shown, str(line.line), field, code, (said.get(code) or _detail(code)) if original else _CLOSED, raw]
-        for code, _, field in (reason.partition(":") for reason in reasons)
+        [*shown, str(line.line), field, code, (said.get(code) or detail) if original else _CLOSED, raw]
+        for code, field, detail in map(told, reasons)
     ]
 
 
@@ -124,11 +117,6 @@ def _commas(columns: Sequence[str], cells: Mapping[str, Any], custom: Mapping[st
         if as_sent(name) not in columns  # else it is the sender's own
         if isinstance(text := custom.get(as_sent(name)), str) and text.replace(",", ".") == value
     }
-
-
-def _detail(code: str) -> str:
-    known = Code(code) if code in set(Code) else None
-    return (SENTENCES.get(known) or _MORE.get(known) or "") if known else ""
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:

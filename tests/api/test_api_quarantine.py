@@ -171,6 +171,31 @@ async def test_counts_and_exports_are_of_open_rows_unless_asked(
         assert (counts["total"], len(rows) - 1) == (total, total), asked
 
 
+async def test_every_fault_is_told_in_words(whole_api: Api, quarantine: Quarantine) -> None:
+    """Field, code and what is expected, in the list, of one row, and in the file; never what was sent."""
+    reasons = ["bad_decimal:PAYMENT_AMOUNT", "not_json", "end_before_start:end"]
+    path = quarantine.put({**PAYMENT, "PAYMENT_AMOUNT": "1,234,56"}, reasons=reasons)
+    listed = (await whole_api.http.get("/v1/quarantine")).json()["items"][0]
+    one = (await whole_api.http.get(path)).json()
+    assert listed["faults"] == one["faults"]
+    number = "Decimal number with a point and without thousands separators."
+    told = [(fault["field"], fault["code"], fault["expected"]) for fault in one["faults"]]
+    assert told == [
+        ("PAYMENT_AMOUNT", "bad_decimal", number),
+        (None, "not_json", None),
+        ("end", "end_before_start", None),
+    ]
+    assert all(fault["detail"] for fault in one["faults"])
+    (row,) = csv.DictReader(io.StringIO((await whole_api.http.get("/v1/quarantine.csv")).text))
+    said = row["faults"].split("; ")
+    assert said[0].startswith("PAYMENT_AMOUNT bad_decimal: not a decimal number")
+    assert said[1:] == [
+        "not_json: the record is not JSON text in UTF-8",
+        "end end_before_start: the end is not after the start",
+    ]
+    assert "1,234,56" not in json.dumps([listed, one, row])
+
+
 async def test_the_export_runs_no_formula(
     whole_api: Api, quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

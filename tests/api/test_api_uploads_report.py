@@ -138,7 +138,7 @@ async def test_what_the_reader_said_of_a_row_is_told(uploaded: Uploaded) -> None
     uploaded.refuse(3, "unreadable_row", raw=NAME)
     assert [(row["line"], row["detail"]) for row in await uploaded.report()] == [
         ("2", "7 cells, the header has 5"),
-        ("2", "the dataset is not known yet; the row is replayed when it is"),
+        ("2", "the organisation has no such dataset; the row is replayed when it has"),
         ("3", "the row could not be read"),
     ]
 
