@@ -67,6 +67,10 @@ def _moment(value: datetime) -> datetime:
 
 
 # The order matters: trimmed and measured first, then looked at.
+SOURCE_NAMED: Final = (
+    "A `source_ref`, one without its `@version`, or a file name alone; the 100 newest versions are looked at."
+)
+"""What the query parameter `source` may be, wherever rows are looked for by it."""
 Clean = AfterValidator(_clean)
 Line = Annotated[str, Clean]
 Reason = Annotated[

@@ -4,13 +4,14 @@ Values always go as parameters. Everything here may raise the driver's exception
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from clickhouse_connect.driver.client import Client
 
 from sinks.chunks import AT_ONCE, chunks
 
 Rows = list[dict[str, Any]]
+Table = Literal["ledger_rows", "quarantine_rows"]
 
 MAX_VERSIONS: Final = 100
 """Most versions of a file that one name stands for; the newest ones."""
@@ -19,13 +20,16 @@ _ALL_THAT_IS_KNOWN: Final = "2299-12-31 23:59:59.999"
 _UNVERSIONED: Final = "replaceRegexpOne(source_ref, '@[^@/]*$', '')"
 
 
-def sources_named(client: Client, name: str, conditions: Mapping[str, Any]) -> list[str]:
+def sources_named(
+    client: Client, name: str, conditions: Mapping[str, Any], table: Table = "ledger_rows"
+) -> list[str]:
     """The `source_ref`s that a name stands for, the one received last first.
 
     Args:
         name: a whole `source_ref`, or one without its `@version`, or either without the path before the
             file's name.
         conditions: `organization_id`, `dataset_id` and `line`, to look at their rows only; None for any.
+        table: where rows are looked for.
     """
     narrow = {
         "organization_id": "organization_id = {organization_id:String}",
@@ -36,7 +40,7 @@ def sources_named(client: Client, name: str, conditions: Mapping[str, Any]) -> l
     where = "".join(f" AND {narrow[key]}" for key in given)
     bare = "" if "/" in name else " OR endsWith(source_ref, {tail:String}) OR endsWith(plain, {tail:String})"
     sql = (
-        f"SELECT source_ref, {_UNVERSIONED} AS plain FROM ledger_rows"
+        f"SELECT source_ref, {_UNVERSIONED} AS plain FROM {table}"
         f" WHERE {{condition}}{where} GROUP BY source_ref"
         f" ORDER BY min(received_at) DESC, source_ref LIMIT {MAX_VERSIONS}"
     )

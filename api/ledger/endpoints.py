@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from api.deps import App, IsAdmin
 from api.errors import BadCursor, Invalid, NotFound, StoreAway, Unauthorized, responses
-from api.fields import Line, Moment
+from api.fields import SOURCE_NAMED, Line, Moment
 from api.ledger import why
 from api.ledger.as_known import as_known
 from api.ledger.named import Named
@@ -36,10 +36,7 @@ def read_ledger(
     source_ref: Text = None,
     source: Annotated[
         Text,
-        Query(
-            description="A `source_ref`, one without its `@version`, or a file name alone. Rows of the newest"
-            " version come first; the 100 newest are looked at."
-        ),
+        Query(description=f"{SOURCE_NAMED} Rows of the newest version come first."),
     ] = None,
     line: Annotated[int | None, Query(ge=0, lt=1 << 32)] = None,
     topic: Text = None,

@@ -8,8 +8,8 @@ from fastapi.responses import StreamingResponse
 
 from api.audit.endpoints import Acting
 from api.deps import App, IsAdmin
-from api.errors import BrokerAway, NotFound, StoreAway, Unauthorized, responses
-from api.fields import Line
+from api.errors import BrokerAway, Invalid, NotFound, StoreAway, Unauthorized, responses
+from api.fields import SOURCE_NAMED, Line
 from api.paging import Page
 from api.quarantine import bulk
 from api.quarantine.cursors import decode, encode
@@ -35,6 +35,7 @@ from api.quarantine.schemas import (
     Text,
 )
 from sinks import quarantine, quarantine_actions
+from sinks.why import sources_named
 
 router = APIRouter(tags=["quarantine"])
 
@@ -54,13 +55,18 @@ class CsvResponse(StreamingResponse):
 
 
 def filters(
+    app: App,
+    _admin: IsAdmin,
     reason: Annotated[
         Line | None, Query(max_length=300, description="A whole reason, or its code alone.")
     ] = None,
     dataset_id: Annotated[Text | None, Query()] = None,
     organization_id: Annotated[Text | None, Query()] = None,
     record_type: Annotated[RecordType | None, Query()] = None,
+    record_id: Annotated[Text | None, Query(description="The ID that the sender gave the row.")] = None,
     source_ref: Annotated[Text | None, Query()] = None,
+    source: Annotated[Text | None, Query(description=SOURCE_NAMED)] = None,
+    line: Annotated[int | None, Query(ge=0, lt=1 << 32)] = None,
     state: Annotated[
         State, Query(description="How the rows stand; `all` for any, but for `redelivered` records.")
     ] = OPEN,
@@ -71,19 +77,30 @@ def filters(
         date | None, Query(ge=FIRST_DAY, le=LAST_DAY, description="Last day of reception, UTC.")
     ] = None,
 ) -> dict[str, Any]:
-    """Dependency: the filters that were given; open rows are meant unless another state is asked for."""
-    return bulk.given(
+    """Dependency: the filters that were given; open rows are meant unless another state is asked for.
+
+    Raises:
+        StoreAway: what a `source` stands for cannot be told.
+    """
+    if source is not None and source_ref is not None:
+        raise Invalid.field("source", "one_of", "Give either `source` or `source_ref`.")
+    given = bulk.given(
         {
             "reason": reason,
             "dataset_id": dataset_id,
             "organization_id": organization_id,
             "record_type": record_type,
+            "record_id": record_id,
             "source_ref": source_ref,
+            "line": line,
             "state": None if state == ALL else state,
             "from_day": from_day,
             "to_day": to_day,
         }
     )
+    if source is not None:
+        given["source_refs"] = app.store.ask(sources_named, source, given, "quarantine_rows")
+    return given
 
 
 Filters = Annotated[dict[str, Any], Depends(filters)]

@@ -85,7 +85,7 @@ def age_claims(api: Api) -> None:
 
 async def test_rows_are_found_by_every_filter(whole_api: Api, quarantine: Quarantine) -> None:
     """Reason with or without its field, dataset, organisation, type, file, state and day of reception."""
-    first = quarantine.put(reasons=["missing:ID", "bad_phone:CUSTOMER_PHONE"])
+    first = quarantine.put(reasons=["missing:ID", "bad_phone:CUSTOMER_PHONE"], record_id="P-7", line=70_001)
     second = quarantine.put(dataset_id="ds_b", source_ref="g@2", received_at=WHEN + timedelta(days=1))
     third = quarantine.put(organization_id="org_b", record_type="read", received_at=WHEN + timedelta(days=2))
     quarantine.judge(second)
@@ -107,10 +107,19 @@ async def test_rows_are_found_by_every_filter(whole_api: Api, quarantine: Quaran
         ({"from_day": "2026-05-17", "to_day": "2026-05-17", "state": "all"}, [two]),
         ({"to_day": "2026-05-16"}, [one]),
         ({"reason": "' OR 1 = 1 --"}, []),
+        ({"record_id": "P-7"}, [one]),
+        ({"record_id": "P"}, []),
+        ({"line": "70001"}, [one]),
+        ({"line": "70001", "source_ref": "g@2"}, []),
+        ({"source": "f", "line": "70001"}, [one]),
+        ({"source": "f@1"}, [one, three]),
+        ({"source": "elsewhere.csv"}, []),
     ]
     for query, expected in wanted:
         assert sorted(await positions(whole_api, **query)) == sorted(expected), query
-    assert_problem(await whole_api.http.get("/v1/quarantine?state=gone"), 422, "invalid")
+    for wrong in ("state=gone", "line=-1", "source=f&source_ref=f@1"):
+        for place in ("", "/counts", ".csv"):
+            assert_problem(await whole_api.http.get(f"/v1/quarantine{place}?{wrong}"), 422, "invalid")
     assert_problem(await whole_api.http.get("/v1/quarantine?from_day=0001-01-01"), 422, "invalid")
 
 
