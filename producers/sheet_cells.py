@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from schemas.cells import FORMULA_ERRORS
 from schemas.decimals import FRACTION_DIGITS
 from schemas.fields import Kind
 
@@ -17,16 +18,13 @@ _BEGIN: Final = datetime(1899, 12, 30)
 _DAY_MS: Final = 86_400_000
 _FIRST_DAY: Final = (date(1970, 1, 1) - _BEGIN.date()).days
 _END_DAY: Final = (date(2300, 1, 1) - _BEGIN.date()).days
-_ERRORS: Final = frozenset(
-    ("#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!", "#SPILL!", "#CALC!")
-)
 _UNFINISHED: Final = "Loading..."
 """What a cell shows whose formula waits for another sheet or for the network."""
 
 
 def is_error(value: Any) -> bool:
     """Whether a cell's formula ended in an error, or has not ended."""
-    return isinstance(value, str) and (value in _ERRORS or value == _UNFINISHED)
+    return isinstance(value, str) and (value in FORMULA_ERRORS or value == _UNFINISHED)
 
 
 def has_lost_digits(value: Any, kind: Kind | None) -> bool:

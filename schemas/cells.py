@@ -4,13 +4,16 @@ The checks are pydantic core schemas, so a good cell never runs Python code.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import numpy as np
 import orjson
 from pydantic import AfterValidator, Field, Strict, StringConstraints, WithJsonSchema
 
+from schemas.faults import fault
 from schemas.fields import MAX_CELL, MAX_ID
+from schemas.outcomes import Code
 
 
 def _spellings(word: str) -> set[str]:
@@ -94,6 +97,38 @@ def control_characters(text: str) -> bytes:
     return codes[codes < _FIRST_PRINTABLE].tobytes()
 
 
+FORMULA_ERRORS: Final = (
+    "#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!", "#SPILL!", "#CALC!"
+)  # fmt: skip
+"""What a spreadsheet shows where a formula ended in an error."""
+_SPOILED: Final = r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}|" + "|".join(FORMULA_ERRORS).replace("?", r"\?")
+"""What a spreadsheet leaves of an id: a rounded number, `1.23457E+11`, or a formula's error, `#N/A`.
+
+Several ids look the same then. A serial number such as `12E3`, `5E10` or `7E+1` is neither: a spreadsheet
+writes one digit before the point, a sign and two digits of exponent at least."""
+_IS_SPOILED: Final = re.compile(_SPOILED).fullmatch
+
+
+def is_spoiled_id(text: str) -> bool:
+    """Whether an id, trimmed, is what a spreadsheet left of one: see `_SPOILED`."""
+    return _IS_SPOILED(text) is not None
+
+
+def spoiled_ids(cells: Sequence[str | None]) -> list[int]:
+    """Which ids of a column are spoiled. One look at all of them tells that almost always none is."""
+    text = "".join(filter(None, cells))
+    if "+" not in text and "#" not in text:
+        return []
+    return [at for at, cell in enumerate(cells) if cell is not None and is_spoiled_id(cell)]
+
+
+def _kept_id(text: str) -> str:
+    """Refuse a spoiled id."""
+    if is_spoiled_id(text):
+        raise fault(Code.BAD_ID)
+    return text
+
+
 _Digits = Annotated[int, Strict(), AfterValidator(str)]
 
 IdText = Annotated[
@@ -105,6 +140,19 @@ IdText = Annotated[
     | _Digits,
     Field(union_mode="left_to_right"),
 ]
+PaymentIdText = Annotated[
+    IdText,
+    AfterValidator(_kept_id),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {**text_schema(MAX_ID), "not": {"pattern": rf"^\s*(?:{_SPOILED})\s*$"}},
+                {"type": "integer"},
+            ]
+        }
+    ),
+]
+"""An id of a payment, which may have been in a spreadsheet. Batches are `IdText`, then `spoiled_ids`."""
 LineText = Annotated[
     Annotated[
         str,

@@ -41,6 +41,7 @@ class Code(StrEnum):
     BAD_INTEGER = "bad_integer"
     BAD_COORDINATES = "bad_coordinates"
     BAD_PHONE = "bad_phone"
+    BAD_ID = "bad_id"
     END_BEFORE_START = "end_before_start"
     END_IN_FUTURE = "end_in_future"
     HISTORY_AFTER_ONBOARDING = "history_after_onboarding"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from schemas.cells import IdText, LineText, NoteText
+from schemas.cells import IdText, LineText, NoteText, PaymentIdText
 from schemas.currencies import CurrencyCell
 from schemas.decimals import DecimalCell
 from schemas.fields import CUSTOM, FIELDS, Field, Kind
@@ -18,7 +18,7 @@ from schemas.quantities import CountCell, LatitudeCell, LongitudeCell, TypeCell
 from schemas.timestamps import TimestampCell
 
 _TYPES: Final[dict[Kind, Any]] = {
-    "id": IdText | None,
+    "id": PaymentIdText | None,
     "text": LineText | None,
     "note": NoteText | None,
     "decimal": DecimalCell,
@@ -44,8 +44,8 @@ def type_of(field: Field) -> Any:
 
 
 def _column(field: Field) -> Any:
-    """The type of a field's cells in a batch."""
-    cell: Any = type_of(field)
+    """The type of a field's cells in a batch; ids are looked at once more, as a whole column."""
+    cell: Any = IdText | None if field.kind == "id" else type_of(field)
     return list[cell]
 
 

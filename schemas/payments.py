@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas.cells import PLACEHOLDERS
+from schemas.cells import PLACEHOLDERS, spoiled_ids
 from schemas.currencies import Currency, resolve
 from schemas.custom import KNOWN_KEYS, canonical_row, custom_cell
 from schemas.faults import RowError, column_faults, row_error
@@ -137,6 +137,9 @@ def _validated(raw: dict[str, list[Any]], faults: _Faults) -> dict[str, list[Any
     for name, cells in fields.items():
         if BY_NAME[name].kind in TEXT_KINDS and not PLACEHOLDERS.isdisjoint(cells):
             fields[name] = [None if cell in PLACEHOLDERS else cell for cell in cells]
+        if BY_NAME[name].kind == "id":
+            for index in spoiled_ids(cells):
+                faults.add(index, name, Code.BAD_ID)
     return fields
 
 

@@ -187,7 +187,7 @@ GOOD: list[dict[str, Any]] = [
     {"FAILED_BATTERY_CAPACITY_COUNT": "0012"},
     {"FAILED_BATTERY_CAPACITY_COUNT": 3, "custom": {"a": 1, "b": [1]}, "my own column": {"x": None}},
     {"CUSTOMER_NAME": None, "CUSTOMER NAME": "John Doe", "TRANSACTION CHARGES": "1"},
-    {"ID": "x" * 256 + "   ", "METER_ID": "00123"},
+    {"ID": "x" * 256 + "   ", "METER_ID": "00123", "REFERENCE_ID": "5E10", "CUSTOMER_ID": "#12"},
 ]  # fmt: skip
 
 
@@ -213,6 +213,7 @@ BAD: list[dict[str, Any]] = [
     *({"TRANSACTION_TYPE": value} for value in ("PAYMENT", "FULLPAYMENT", 1, ["REVERSAL"])),
     *({"CUSTOMER_PHONE": value} for value in ("2.34567E+11", "234567890123.0", "1e5", True, "a\x00b")),
     *({"ID": value} for value in ("x" * 257, "a\nb", 1.5, True, ["P1"], {"id": "P1"})),
+    *({"METER_ID": value} for value in ("1.23457E+11", " 1e+12 ", "#N/A")),
     *({"LATITUDE": value} for value in ("north", 90.5, -91, True, "1;2")),
     *({"FAILED_BATTERY_CAPACITY_COUNT": value} for value in (-1, "-1", "1.5", 2**32, "many")),
     {"PAYMENT_CURRENCY": 566},

@@ -168,6 +168,23 @@ def test_phone_that_a_spreadsheet_turned_into_a_number(phone: Any) -> None:
     assert faults(row(CUSTOMER_PHONE=phone)) == {"CUSTOMER_PHONE": Code.BAD_PHONE}
 
 
+@pytest.mark.parametrize(
+    "spoiled", ["1.23457E+11", "1,23457e+11", "1E+12", " 2.5E+100 ", "-1.5E+11", "#N/A", "#REF!", "#NAME?"]
+)
+def test_an_id_that_a_spreadsheet_rounded_or_lost_is_refused(spoiled: str) -> None:
+    """Two payments, or two meters, would become one; the same of every id, and nothing is made up."""
+    cells = row(ID=spoiled, METER_ID=spoiled, REFERENCE_ID=spoiled)
+    assert faults(cells) == dict.fromkeys(("ID", "METER_ID", "REFERENCE_ID"), Code.BAD_ID)
+
+
+@pytest.mark.parametrize(
+    "serial", ["12E3", "5E10", "7E+1", "1E-05", "12.5E+11", "A1.2E+11", "#1", "N/A#", "1+2", "E+12"]
+)
+def test_an_ordinary_serial_number_is_no_rounded_one(serial: str) -> None:
+    """Letters and signs are part of many ids; only what a spreadsheet writes for a long number is refused."""
+    assert stored(row(METER_ID=serial))["meter_id"] == serial
+
+
 @pytest.mark.parametrize("phone", ["+2344567890", "0803 555 1234", "0803.555.1234", "(0)803", "2344567890"])
 def test_phone_as_people_write_it(phone: str) -> None:
     """Phone numbers have no form; digits with separators pass."""
