@@ -4,13 +4,15 @@ A spreadsheet keeps a number in 64 bits, of which 15 decimal digits are sure. Wh
 not made up: a telephone number keeps a form that validation refuses, an id with more digits is a fault.
 """
 
+import math
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from schemas.cells import FORMULA_ERRORS
+from schemas.cells import FORMULA_ERRORS, trim
 from schemas.decimals import FRACTION_DIGITS
-from schemas.fields import Kind
+from schemas.fields import ALIASES, BY_NAME, Kind
 
 _UNSURE: Final = 10**15
 """First whole number with more than 15 digits."""
@@ -22,14 +24,58 @@ _UNFINISHED: Final = "Loading..."
 """What a cell shows whose formula waits for another sheet or for the network."""
 
 
+def kind_of(name: str) -> Kind | None:
+    """How the cells of a column are read, by its name in the header; None of one that is no field's."""
+    field = BY_NAME.get(ALIASES.get(name, name))
+    return field.kind if field else None
+
+
 def is_error(value: Any) -> bool:
     """Whether a cell's formula ended in an error, or has not ended."""
     return isinstance(value, str) and (value in FORMULA_ERRORS or value == _UNFINISHED)
 
 
-def has_lost_digits(value: Any, kind: Kind | None) -> bool:
-    """Whether an id became a number of more digits than a spreadsheet keeps: several ids look the same."""
-    return kind == "id" and _is_number(value) and abs(value) >= _UNSURE
+def is_empty(value: Any) -> bool:
+    """Whether a cell shows nothing, or is a box that nobody ticked: columns of those reach to the end."""
+    return value is None or value is False or (isinstance(value, str) and not trim(value))
+
+
+def row_fault(cells: Sequence[Any], kinds: Sequence[Kind | None]) -> str | None:
+    """Why a row cannot be read, as column, what stands there and what is expected; None when it can.
+
+    `kinds` are those of the header's columns; behind them nothing may stand.
+    """
+    for at, cell in enumerate(cells, 1):
+        if is_error(cell):
+            return f"column {at}: a formula ended in an error, or has not ended"
+        if at > len(kinds):
+            if not is_empty(cell):
+                return f"column {at}: a cell beyond the header's {len(kinds)}"
+        elif (found := _no_text(cell, kinds[at - 1])) is not None:
+            expected = "an id" if kinds[at - 1] == "id" else "a telephone number"
+            return f"column {at}: {found} where {expected} is expected"
+    return None
+
+
+def _no_text(value: Any, kind: Kind | None) -> str | None:
+    """What stands in place of an id or a telephone number that is neither a text nor a whole number.
+
+    A telephone number with a fraction keeps it, and is refused by the validation as `bad_phone`.
+    """
+    if kind not in ("id", "phone") or value is None or isinstance(value, str):
+        return None
+    if not _is_number(value):
+        return "TRUE or FALSE" if isinstance(value, bool) else "a date or a time"
+    if kind == "phone":
+        return None
+    if not is_whole(value):
+        return "a number with a fraction"
+    return "a number of more than 15 digits" if abs(value) >= _UNSURE else None
+
+
+def is_whole(value: int | float) -> bool:
+    """Whether a number is a whole one; infinity, which some files have, is none."""
+    return math.isfinite(value) and value == int(value)
 
 
 def cell_text(value: Any, kind: Kind | None) -> str:
@@ -46,7 +92,7 @@ def cell_text(value: Any, kind: Kind | None) -> str:
         return str(value).upper()
     if kind == "timestamp":
         return moment_text(value)
-    if kind == "phone" and (abs(value) >= _UNSURE or value != int(value)):
+    if kind == "phone" and (abs(value) >= _UNSURE or not is_whole(value)):
         return format(Decimal(repr(value)), "E")
     return number_text(value)
 
@@ -57,7 +103,7 @@ def number_text(value: int | float) -> str:
     A fraction longer than an amount may have (9 digits) is the noise of a calculation: 15 digits are kept,
     as spreadsheets show it, so that `=100*1.075` is 107.5.
     """
-    if value == int(value):
+    if is_whole(value):
         return str(int(Decimal(repr(value))))
     exact = Decimal(repr(value))
     exponent = exact.as_tuple().exponent

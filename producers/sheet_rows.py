@@ -7,16 +7,14 @@ than the header, because empty cells at its end are not sent, and empty rows are
 import io
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, repeat
-from typing import Any, Final
+from typing import Final
 
 from producers.errors import FileRefused
 from producers.header import HEADER_WITHIN, find_header
-from producers.sheet_cells import cell_text, has_lost_digits, is_error
+from producers.sheet_cells import cell_text, is_empty, kind_of, row_fault
 from producers.sheets import Cells, Window
 from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
 from producers.tabular import Table
-from schemas.cells import trim
-from schemas.fields import ALIASES, BY_NAME, Kind
 from schemas.outcomes import Code
 
 Windows = Callable[[], Iterator[Window]]
@@ -42,7 +40,7 @@ class SheetRecords:
         self.header = headers[at]
         self.header_line = first[at][0]
         self._first = first[at + 1 :]
-        self._kinds = [_kind(name) for name in self.header]
+        self._kinds = [kind_of(name) for name in self.header]
 
     def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
         """Rows of `width` cells and what could not be read, in order."""
@@ -68,7 +66,7 @@ class SheetRecords:
     def _record(self, line: int, cells: Cells, width: int) -> list[str] | UnreadableRow:
         """The texts of a row, or why it has none."""
         kinds = self._kinds[:width]
-        detail = _fault(cells, kinds)
+        detail = row_fault(cells, kinds)
         texts = [cell_text(cell, kind) for cell, kind in zip(cells, kinds, strict=False)]
         if detail is None:
             return texts + [""] * (width - len(texts))
@@ -95,28 +93,5 @@ def _numbered(windows: Iterator[Window]) -> Iterator[tuple[int, Cells]]:
     """Rows that are not empty, with their numbers."""
     for first, rows in windows:
         for line, cells in enumerate(rows, first):
-            if not all(map(_is_empty, cells)):
+            if not all(map(is_empty, cells)):
                 yield line, cells
-
-
-def _is_empty(cell: Any) -> bool:
-    """Whether a cell shows nothing, or is a box that nobody ticked: columns of those reach to the end."""
-    return cell is None or cell is False or (isinstance(cell, str) and not trim(cell))
-
-
-def _kind(name: str) -> Kind | None:
-    field = BY_NAME.get(ALIASES.get(name, name))
-    return field.kind if field else None
-
-
-def _fault(cells: Cells, kinds: Sequence[Kind | None]) -> str | None:
-    """Why a row cannot be read; None when it can."""
-    for at, cell in enumerate(cells, 1):
-        if is_error(cell):
-            return f"column {at}: a formula ended in an error, or has not ended"
-        if at > len(kinds):
-            if not _is_empty(cell):
-                return f"column {at}: a cell beyond the header's {len(kinds)}"
-        elif has_lost_digits(cell, kinds[at - 1]):
-            return f"column {at}: a number of more than 15 digits where an id is expected"
-    return None

@@ -1,7 +1,8 @@
 """Records of the first visible sheet of an xlsx workbook, a courtesy for uploads: the same rules as for CSV.
 
 A workbook is read whole, so its size is limited, packed and unpacked. Numbers become texts as in a sheet
-(`sheet_cells`), dates ISO 8601 without a zone; a row with a formula error (`#N/A`) is unreadable.
+(`sheet_cells`), with the zeros that their format shows, dates ISO 8601 without a zone; a row with a formula
+error (`#N/A`) is unreadable.
 """
 
 import io
@@ -22,20 +23,20 @@ from python_calamine import (
 
 from producers.errors import FileRefused
 from producers.header import HEADER_WITHIN, find_header
-from producers.sheet_cells import cell_text, has_lost_digits
+from producers.sheet_cells import cell_text, is_empty, is_whole, kind_of, row_fault
 from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
 from producers.template_names import NOTES_SHEET
 from producers.text_lines import MAX_LINE_CHARS, BinarySource
-from producers.xlsx_shape import check_size, rows_with_errors
-from schemas.fields import ALIASES, BY_NAME, Kind
+from producers.xlsx_formats import OTHER
+from producers.xlsx_shape import check_size, look_at
+from schemas.fields import Kind
 from schemas.outcomes import Code
+from schemas.payment_model import TEXT_KINDS
 
 MAX_PACKED_BYTES: Final = 64 * 1024 * 1024
 """Largest workbook."""
 _ROWS_AT_ONCE: Final = 128
-_KINDS: Final[dict[str, Kind]] = {name: field.kind for name, field in BY_NAME.items()} | {
-    alias: BY_NAME[name].kind for alias, name in ALIASES.items()
-}
+_FROM_1904_DAYS: Final = (date(1904, 1, 1) - date(1899, 12, 30)).days
 _NO_WORKBOOK: Final = (
     CalamineError,
     zipfile.BadZipFile,
@@ -65,28 +66,30 @@ class XlsxRecords:
             sheets = book.sheets_metadata
             index = next((at for at, sheet in enumerate(sheets) if _is_visible(sheet)), 0)
             self.warnings = _left_out(sheets[index + 1 :])
-            self._errors = rows_with_errors(data, index)
+            self._looks = look_at(data, index)
             self._sheet = book.get_sheet_by_index(index)
         except _NO_WORKBOOK as error:
             detail = f"not a workbook that can be read ({type(error).__name__}): save it as CSV or xlsx"
             raise FileRefused(Code.BAD_ENCODING, detail) from None
+        # its rows begin with the first column that has a cell, and with the first row of the sheet
+        self._empty_columns = self._sheet.start[1] if self._sheet.start else 0
         rows = enumerate(self._sheet.iter_rows(), 1)
-        full = ((line, row) for line, row in rows if any(map(_text, row)))
+        full = ((line, row) for line, row in rows if not all(map(is_empty, row)))
         first = list(islice(full, HEADER_WITHIN if titles else 1))
         if not first:
             raise FileRefused(Code.EMPTY_FILE, "the workbook has no header: its first visible sheet is empty")
         headers = [[*map(_text, row)] for _, row in first]
         at = find_header(headers) if titles else 0
         self.header_line, self.header = first[at][0], headers[at]
-        self._rows = chain(first[at + 1 :], rows)
+        self._rows = chain(first[at + 1 :], full)
 
     def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
         """Rows of `width` cells and what could not be read, in order."""
         lines: list[int] = []
         block: list[list[str]] = []
-        kinds = [_KINDS.get(name) for name in self.header[:width]]
+        kinds = [kind_of(name) for name in self.header[:width]]
         for line, row in self._rows:
-            cells = [_text(value, kind) for value, kind in zip_longest(row, kinds[: len(row)])]
+            cells = self._texts(line, row, kinds)
             if fault := self._fault(line, row, cells, kinds):
                 if block:
                     yield Block(lines, block)
@@ -101,19 +104,42 @@ class XlsxRecords:
         if block:
             yield Block(lines, block)
 
+    def _texts(self, line: int, row: list[Any], kinds: Sequence[Kind | None]) -> list[str]:
+        """The texts of a row's cells."""
+        cells = []
+        for value, kind in zip_longest(row, kinds[: len(row)]):
+            is_days = kind == "timestamp" and isinstance(value, float) and self._looks.from_1904
+            cells.append(_text(value + _FROM_1904_DAYS if is_days else value, kind))
+        for at, zeros in self._with_zeros(line, row, kinds):
+            if zeros < OTHER:
+                cells[at] = cells[at].zfill(zeros)
+        return cells
+
+    def _with_zeros(
+        self, line: int, row: list[Any], kinds: Sequence[Kind | None]
+    ) -> Iterator[tuple[int, int]]:
+        """Numbers in columns of texts to which their format adds zeros: place in the row, and `zeros_of`."""
+        for column, zeros in self._looks.zeros.of_row(line).items():
+            at = column - 1 - self._empty_columns
+            if 0 <= at < min(len(kinds), len(row)):
+                is_number = isinstance(row[at], float) and is_whole(row[at])
+                if is_number and (kinds[at] is None or kinds[at] in TEXT_KINDS):
+                    yield at, zeros
+
     def _fault(
-        self, line: int, row: list[Any], cells: list[str], kinds: list[Kind | None]
+        self, line: int, row: list[Any], cells: list[str], kinds: Sequence[Kind | None]
     ) -> tuple[Code, str] | None:
         """What makes a row unreadable, as code and detail; None if nothing does."""
-        if sum(map(len, cells)) > MAX_LINE_CHARS:
-            return Code.TOO_LARGE, "the row is longer than allowed"
-        if line in self._errors:
+        if (size := sum(map(len, cells))) > MAX_LINE_CHARS:
+            return Code.TOO_LARGE, f"the row has {size:,} characters; at most {MAX_LINE_CHARS:,} are read"
+        if line in self._looks.errors:
             return Code.UNREADABLE_ROW, "a formula of the row ended in an error"
-        if any(cells[len(kinds) :]):
-            return Code.UNREADABLE_ROW, f"cells beyond the header's {len(kinds)}"
-        if any(has_lost_digits(value, kind) for value, kind in zip(row, kinds, strict=False)):
-            detail = "an id is a number of more than 15 digits, which a spreadsheet does not keep"
+        if (detail := row_fault(row, kinds)) is not None:
             return Code.UNREADABLE_ROW, detail
+        for at, zeros in self._with_zeros(line, row, kinds):
+            if zeros == OTHER and kinds[at] in ("id", "phone"):
+                detail = f"column {at + 1}: a number with zeros that only its format adds: make it text"
+                return Code.UNREADABLE_ROW, detail
         return None
 
 

@@ -1,5 +1,8 @@
 """What a workbook holds, looked at before anything of it is unpacked into memory.
 
+Beside that it is told what the reader of its cells does not say: which formulas ended in an error, which
+cells show more zeros than their number has, and by which calendar days are counted.
+
 A cell far to the right of or below the others makes a reader ask for every cell between: two cells can ask
 for half a terabyte. The sheets' XML is therefore streamed once, and its parts counted.
 """
@@ -8,10 +11,12 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
 
 from producers.errors import FileRefused
+from producers.xlsx_formats import Formats, ZeroCells
 from schemas.outcomes import Code
 
 MAX_UNPACKED_BYTES: Final = 256 * 1024 * 1024
@@ -39,24 +44,47 @@ def check_size(data: bytes) -> None:
         raise FileRefused(Code.TOO_LARGE, detail)
 
 
-def rows_with_errors(data: bytes, index: int) -> set[int]:
-    """Numbers of the rows of a sheet in which a formula ended in an error; their cells read as empty.
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What a sheet's XML says of its cells.
+
+    Attributes:
+        errors: numbers of the rows in which a formula ended in an error; their cells read as empty.
+        zeros: cells that show more zeros than their number has.
+        from_1904: whether day 0 is 1904-01-01, as in workbooks of old Macintoshes, and not 1899-12-30.
+    """
+
+    errors: set[int] = field(default_factory=set)
+    zeros: ZeroCells = field(default_factory=ZeroCells)
+    from_1904: bool = False
+
+
+def look_at(data: bytes, index: int) -> Looks:
+    """Stream a sheet's XML once.
 
     Raises:
         FileRefused: the sheet is too large.
         KeyError, ValueError, zipfile.BadZipFile: it is no workbook.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
-        shape = _Shape()
-        _parse(packed, _sheet_name(packed, index), shape.element)
-        return shape.errors
+        parts = _Parts()
+        _parse(packed, "xl/workbook.xml", parts.element)
+        _parse(packed, "xl/_rels/workbook.xml.rels", parts.element)
+        formats = Formats()
+        if parts.styles and parts.styles in packed.namelist():
+            _parse(packed, parts.styles, formats.element)
+        shape = _Shape(formats.zeros(), Looks(from_1904=parts.from_1904))
+        _parse(packed, parts.sheet(index), shape.element)
+        return shape.looks
 
 
 class _Shape:
     """Rows and columns of a sheet as its elements go by."""
 
-    def __init__(self) -> None:
-        self.errors: set[int] = set()
+    def __init__(self, zeros: Mapping[str, int], looks: Looks) -> None:
+        """`zeros` is `Formats.zeros`."""
+        self.looks = looks
+        self._zeros = zeros
         self._row = 0
         self._column = 0
         self._last_row = 0
@@ -74,33 +102,43 @@ class _Shape:
             self._last_row = max(self._last_row, self._row)
             self._last_column = max(self._last_column, self._column)
             if attributes.get("t") == "e":
-                self.errors.add(self._row)
+                self.looks.errors.add(self._row)
             if self._last_column > MAX_COLUMNS or self._last_row * self._last_column > MAX_CELLS:
                 detail = (
                     f"a cell stands in row {self._row:,}, column {self._column:,}; a sheet may have"
                     f" {MAX_COLUMNS:,} columns and {MAX_CELLS:,} cells: delete what is far from the table"
                 )
                 raise FileRefused(Code.TOO_LARGE, detail)
+            if self._zeros and (zeros := self._zeros.get(attributes.get("s", "0"))):
+                self.looks.zeros.note(self._row, self._column, zeros)
 
 
-def _sheet_name(packed: zipfile.ZipFile, index: int) -> str:
-    """Name of a sheet's part within the package."""
-    sheets: list[Attributes] = []
-    targets: dict[str, str] = {}
+class _Parts:
+    """Names of the package's parts, as the elements of the workbook and of its relations go by."""
 
-    def sheet(name: str, attributes: Attributes) -> None:
+    def __init__(self) -> None:
+        self.styles = ""
+        self.from_1904 = False
+        self._sheets: list[Attributes] = []
+        self._targets: dict[str, str] = {}
+
+    def element(self, name: str, attributes: Attributes) -> None:
+        """Take in one element."""
         if name == "sheet":
-            sheets.append(attributes)
+            self._sheets.append(attributes)
+        elif name == "workbookPr":
+            self.from_1904 = attributes.get("date1904") in ("1", "true")
+        elif name == "Relationship":
+            target = attributes["Target"].lstrip("/")
+            name = target if target.startswith("xl/") else f"xl/{target}"
+            self._targets[attributes["Id"]] = name
+            if attributes.get("Type", "").endswith("/styles"):
+                self.styles = name
 
-    def relation(name: str, attributes: Attributes) -> None:
-        if name == "Relationship":
-            targets[attributes["Id"]] = attributes["Target"]
-
-    _parse(packed, "xl/workbook.xml", sheet)
-    _parse(packed, "xl/_rels/workbook.xml.rels", relation)
-    wanted = next(value for name, value in sheets[index].items() if name.rpartition(":")[2] == "id")
-    target = targets[wanted].lstrip("/")
-    return target if target.startswith("xl/") else f"xl/{target}"
+    def sheet(self, index: int) -> str:
+        """Name of a sheet's part; `KeyError` and `StopIteration` if it has none."""
+        own = self._sheets[index].items()
+        return self._targets[next(value for name, value in own if name.rpartition(":")[2] == "id")]
 
 
 def _parse(packed: zipfile.ZipFile, name: str, element: Callable[[str, Attributes], None]) -> None:

@@ -201,3 +201,112 @@ def test_what_a_workbook_unpacks_to_is_looked_at_before_it_is_read(monkeypatch: 
     monkeypatch.setattr(xlsx_shape, "MAX_UNPACKED_BYTES", 1_000)
     monkeypatch.delattr(xlsx_records, "CalamineWorkbook")
     assert refusal(workbook(HEADER, row())).code is Code.TOO_LARGE
+
+
+def formatted(code: str, *cells: tuple[str, Any], date_1904: bool = False) -> bytes:
+    """A workbook of one row, in which these cells have this number format."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True, "date_1904": date_1904})
+    style, sheet = book.add_format({"num_format": code}), book.add_worksheet()
+    sheet.write_row(0, 0, HEADER)
+    sheet.write_row(1, 0, row())
+    for name, value in cells:
+        sheet.write(1, HEADER.index(name), value, style)
+    book.close()
+    return data.getvalue()
+
+
+def test_zeros_that_a_format_shows_are_part_of_an_id() -> None:
+    """Meter 123 in a column of eight digits is the meter 00000123; an amount stays the number it is."""
+    cells = [("METER_ID", 123), ("CUSTOMER_PHONE", 80312), ("ID", "x1"), ("PAYMENT_AMOUNT", 5)]
+    (found,) = read(formatted("00000000", *cells))
+    assert isinstance(found, TableRow)
+    assert [found.cells[name] for name, _ in cells] == ["00000123", "00080312", "x1", "5"]
+
+
+@pytest.mark.parametrize("code", ["000-000", '"MTR-"0000', "[<100]000;0000", "0,000", "00000.0", "\\A000"])
+def test_an_id_of_which_a_format_shows_another_form_costs_its_row(code: str) -> None:
+    """What is shown is not made up: the row says which column to make text."""
+    (found,) = read(formatted(code, ("METER_ID", 123)))
+    assert isinstance(found, UnreadableRow)
+    assert f"column {HEADER.index('METER_ID') + 1}: a number with zeros" in found.detail
+
+
+@pytest.mark.parametrize(
+    "code", ["0", "#,##0", "0.00", "0.00E+00", "@", "General", "yyyy-mm-dd", "#,##0.00;[Red]0"]
+)
+def test_other_formats_leave_an_id_as_it_is(code: str) -> None:
+    """A separator or a decimal point is how a number looks, and no part of an id."""
+    (found,) = read(formatted(code, ("CUSTOMER_ID", "text"), ("CUSTOMER_NAME", 7)))
+    assert isinstance(found, TableRow)
+    if code != "yyyy-mm-dd":
+        (found,) = read(formatted(code, ("METER_ID", 45987)))
+        assert isinstance(found, TableRow)
+        assert found.cells["METER_ID"] == "45987"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(datetime(2024, 3, 1, 10), "a date or a time"), (True, "TRUE or FALSE"), (12345.5, "with a fraction")],
+)
+def test_an_id_is_a_text_or_a_whole_number(value: Any, said: str) -> None:
+    """A date, a box to tick and a fraction are told by their column and what stands there."""
+    for name in ("ID", "METER_ID"):
+        (found,) = read(workbook(HEADER, row(**{name: value})))
+        assert isinstance(found, UnreadableRow)
+        assert found.detail.startswith(f"column {HEADER.index(name) + 1}: ")
+        assert said in found.detail
+        assert "an id is expected" in found.detail
+
+
+@pytest.mark.parametrize("value", [datetime(2024, 3, 1, 10), True])
+def test_a_telephone_number_is_a_text_or_a_whole_number(value: Any) -> None:
+    """A number with a fraction is left to the validation, which calls it `bad_phone`."""
+    (found,) = read(workbook(HEADER, row(CUSTOMER_PHONE=value)))
+    assert isinstance(found, UnreadableRow)
+    assert "a telephone number is expected" in found.detail
+
+
+def test_days_of_a_workbook_that_counts_from_1904() -> None:
+    """A bare number in TIMESTAMP and a cell shown as a date are the same moment in it."""
+    (bare,) = read(formatted("General", ("TIMESTAMP", 43890.5), date_1904=True))
+    assert isinstance(bare, TableRow)
+    assert bare.cells["TIMESTAMP"] == "2024-03-01T12:00:00"
+    (old,) = read(formatted("General", ("TIMESTAMP", 45352.5)))
+    assert isinstance(old, TableRow)
+    assert old.cells["TIMESTAMP"] == "2024-03-01T12:00:00"
+
+
+def test_rows_of_boxes_that_nobody_ticked_are_no_rows() -> None:
+    """As in a sheet: such a column reaches to the end."""
+    unticked = [False if name == "PAYMENT_AMOUNT" else None for name in HEADER]
+    assert [found.line for found in read(workbook(HEADER, row(), unticked, row()))] == [2, 4]
+
+
+@pytest.mark.parametrize("number", ["1e999", "nan", "-1e400"])
+def test_numbers_that_are_none_are_refused(number: str) -> None:
+    """What a broken program writes costs its row at most."""
+    data = workbook(HEADER, row(ID=12321, PAYMENT_AMOUNT=12321, TIMESTAMP=12321), row())
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            new.writestr(name, text.replace(b"<v>12321</v>", f"<v>{number}</v>".encode()))
+    assert len(read(out.getvalue())) == 2
+
+
+def test_empty_cells_with_such_a_format_are_empty() -> None:
+    """Whole columns are formatted, far beyond the table, and a table may begin in another column than A."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True})
+    style, sheet = book.add_format({"num_format": "0000"}), book.add_worksheet()
+    sheet.write_row(0, 1, HEADER)
+    sheet.write_row(1, 1, row(METER_ID=12))
+    sheet.write(1, 1 + HEADER.index("METER_ID"), 12, style)
+    for column in range(30, 40):
+        sheet.write_blank(1, column, None, style)
+    sheet.write_blank(5, 3, None, style)
+    book.close()
+    (found,) = read(data.getvalue())
+    assert isinstance(found, TableRow)
+    assert found.cells == {**GOOD, "METER_ID": "0012"}
