@@ -5,7 +5,6 @@ A correction never changes what a good value means, and what could mean two thin
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from pydantic_core import PydanticCustomError
@@ -21,7 +20,9 @@ SPACES: Final = "spaces"
 DATE_FORM: Final = "date form"
 CASE: Final = "case"
 DECIMAL_COMMA: Final = "decimal comma"
-_ALIKE: Final = 0.75
+_LONG_WORD: Final = 5
+"""Letters of a word in which a slip is seen as one: `UID` is no misspelt `ID`."""
+_SEPARATORS: Final = re.compile(r"[\s_\-.]+")
 _MOMENT: Final = re.compile(
     r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:T|\s+)(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?"
     r"\s*(Z|UTC|[+-]\d\d(?::?\d\d)?)?",
@@ -38,7 +39,7 @@ class HeaderChange(NamedTuple):
 
 
 def corrected_header(cells: Sequence[str], profile: str) -> tuple[list[str], list[HeaderChange]]:
-    """The header with names put right: case, spaces and separators, then the nearest of a missing field.
+    """The header with names put right: case, spaces and separators, then a slip in that of a missing field.
 
     A name is only given where nobody else claims it: two columns of one field stay two.
 
@@ -70,17 +71,35 @@ def _respelled(names: Sequence[str]) -> dict[int, str]:
 
 
 def _nearest(names: Sequence[str], profile: str) -> dict[int, str]:
-    """Unknown columns that are the only ones like a missing field, and like no other missing one."""
+    """Unknown columns that are the only misspelling of a missing field, and of no other missing one."""
     missing = sorted(PROFILES[profile] - {ALIASES.get(name, name) for name in names})
-    unknown = {
-        fold(name): at
-        for at, name in enumerate(names)
-        if name.strip() and name not in NAMES and name not in ALIASES
-    }
-    like = {field: get_close_matches(fold(field), unknown, n=2, cutoff=_ALIKE) for field in missing}
-    only = {field: near[0] for field, near in like.items() if len(near) == 1}
-    claims = [near for nears in like.values() for near in nears]
-    return {unknown[near]: field for field, near in only.items() if claims.count(near) == 1}
+    unknown = [at for at, name in enumerate(names) if name not in NAMES and name not in ALIASES]
+    claims = [(at, field) for field in missing for at in unknown if _is_misspelt(names[at], field)]
+    places, fields = [at for at, _ in claims], [field for _, field in claims]
+    return {at: field for at, field in claims if places.count(at) == fields.count(field) == 1}
+
+
+def _is_misspelt(name: str, field: str) -> bool:
+    """Whether a name can only be the field's with a slip in one of its longer words.
+
+    Another word makes another field: none is `PAYMENT_AMOUNT_DUE`, `REPAYMENT_AMOUNT` or `CUSTOMER_UID`.
+    """
+    found, own = (_SEPARATORS.sub(" ", text).strip().upper().split() for text in (name, field))
+    if len(found) != len(own):
+        return False
+    wrong = [(one, word) for one, word in zip(found, own, strict=True) if one != word]
+    return len(wrong) == 1 and _is_slip(*wrong[0])
+
+
+def _is_slip(found: str, word: str) -> bool:
+    """Whether a word has one letter more, less or other, or two changed about; never the first one."""
+    if len(word) < _LONG_WORD or found[:1] != word[:1] or abs(len(found) - len(word)) > 1:
+        return False
+    start = next((at for at, (one, other) in enumerate(zip(found, word, strict=False)) if one != other), -1)
+    start = start if start >= 0 else min(len(found), len(word))
+    ours, theirs = word[start:], found[start:]
+    swapped = theirs[1::-1] + theirs[2:]
+    return ours[1:] == theirs[1:] or ours[1:] == theirs or ours == theirs[1:] or ours == swapped
 
 
 Fix = Callable[[str], str]

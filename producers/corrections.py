@@ -1,10 +1,10 @@
 """A corrected copy of a payments file: what can be put right mechanically is, everything else stays.
 
-The copy is UTF-8, in the file's own dialect; rows that cannot be read are copied as they came.
+The copy is UTF-8, in the file's own dialect; rows that cannot be read are copied as they came, those of a
+workbook with the reason in a cell behind the header's columns: none of them becomes a good one by that.
 """
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +77,7 @@ class _Cells:
     """Puts the cells of a row right."""
 
     def __init__(self, fields: Sequence[str], names: Sequence[str], commas: bool) -> None:
+        self.width = len(fields)
         self._fields = fields
         self._names = names
         self._fixes = [fixes_of(name) for name in fields]
@@ -112,9 +113,14 @@ class _Copy:
     def __init__(self, out: IO[bytes], delimiter: str | None, cells: _Cells) -> None:
         self._out = out
         self._is_text = delimiter is not None
-        self._text = io.StringIO(newline="")
-        self._writer = csv.writer(self._text, delimiter=delimiter or ",", lineterminator="\n")
+        self._lines: list[str] = []
+        # A carriage return in a cell is only quoted where the line ends have one.
+        self._writer = csv.writer(self, delimiter=delimiter or ",", lineterminator="\r\n")
         self._cells = cells
+
+    def write(self, line: str, /) -> None:
+        """Take a row of the writer's; the copy's lines end with a line feed."""
+        self._lines.append(line.removesuffix("\r\n") + "\n")
 
     def block(self, block: Block | UnreadableRow, done: Corrections) -> None:
         """Some rows, or one that could not be read."""
@@ -138,18 +144,19 @@ class _Copy:
             return
         done.rows += 1
         if not self._is_text:
-            self.row(row.raw.split("\t"))
+            # As many cells as the header and one more: by itself such a row could be a good one.
+            cells = row.raw.split("\t")
+            self.row([*cells, *[""] * (self._cells.width - len(cells)), f"not read: {row.detail}"])
             return
         raw = row.raw.rstrip("\r\n") + "\n"
         try:
             self._out.write(raw.encode("utf-8", "surrogateescape"))
-        except UnicodeEncodeError:  # half a character of a UTF-16 file, which is no byte
-            self._out.write(raw.encode("utf-8", "replace"))
+        except UnicodeEncodeError:  # half a character of a UTF-16 file; as bytes it stays what is no text
+            self._out.write(raw.encode("utf-8", "surrogatepass"))
 
     def _flush(self) -> None:
-        self._out.write(self._text.getvalue().encode())
-        self._text.seek(0)
-        self._text.truncate()
+        self._out.write("".join(self._lines).encode())
+        self._lines.clear()
 
 
 def _commas(open_source: OpenSource, profile: str, fields: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from producers.corrected_cells import HeaderChange, corrected_header, currency_case, date_form, type_case
 from producers.corrections import Corrections, write_corrected
 from producers.errors import FileRefused
-from producers.tabular import Table, TableRow, open_table
+from producers.tabular import Table, TableRow, UnreadableRow, open_table
 from schemas.fields import CUSTOM
 from schemas.payments import PaymentContext, PaymentValidator
 
@@ -165,8 +165,76 @@ def test_a_workbook_becomes_a_file_with_commas() -> None:
         sheet.write_row(at, 0, row)
     book.close()
     copy, done = corrected(data.getvalue())
-    assert copy == file(GOOD, [*GOOD, "more"])
+    assert copy == file(GOOD, [*GOOD, "more", "not read: column 10: a cell beyond the header's 9"])
     assert done.rows == 2
+
+
+def test_a_row_of_a_workbook_that_cannot_be_read_stays_bad_in_the_copy() -> None:
+    """A formula's error, an id that lost digits or has a fraction: none is good by being copied."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True})
+    sheet = book.add_worksheet()
+    zeros = book.add_format({"num_format": "000-000"})
+    for at, row in enumerate([NAMES, GOOD, GOOD, GOOD, GOOD, GOOD, [*GOOD[:-1], "a\tb"]]):
+        sheet.write_row(at, 0, row)
+    sheet.write_formula(1, 0, "=1/0", None, "#DIV/0!")
+    sheet.write(2, 0, 12345678901234567)
+    sheet.write(3, 0, 12.5)
+    sheet.write(4, 6, 123, zeros)
+    sheet.write_formula(6, 6, "=NA()", None, "#N/A")
+    book.close()
+    copy, done = corrected(data.getvalue())
+    assert [type(row) for row in rows(copy)] == [UnreadableRow] * 4 + [TableRow, UnreadableRow]
+    assert done.rows == 6
+    assert b"not read: column 1: a number with a fraction where an id is expected" in copy
+
+
+def test_half_a_character_stays_one_in_the_copy() -> None:
+    """A row with something that is no text must not pass with a question mark in its place."""
+    text = file(GOOD, GOOD).decode()
+    data = text.replace("John", "J\ud800").encode("utf-16", "surrogatepass")
+    copy, _ = corrected(data)
+    assert [type(row) for row in rows(copy)] == [UnreadableRow] * 2
+
+
+def test_a_carriage_return_in_a_cell_is_one_in_the_copy() -> None:
+    """A good row stays a good one."""
+    data = file(GOOD).replace(b"John", b'"John\rDoe"')
+    assert rows(corrected(data)[0]) == rows(data)
+    assert isinstance(rows(data)[0], TableRow)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PAYMENT_AMOUNT_DUE", "REPAYMENT_AMOUNT", "AMOUNT", "PAYMENT", "PREPAYMENT_AMOUNT", "PAYMENT_ACCOUNT"],
+)
+def test_a_column_that_merely_contains_a_fields_name_is_not_renamed(name: str) -> None:
+    """What is due is not what was paid: the missing column is told, and none is made of another one."""
+    header = [name if one == "PAYMENT_AMOUNT" else one for one in NAMES]
+    assert corrected_header(header, "s3") == (header, [])
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("ID", "UID"), ("ID", "IDD"), ("CUSTOMER_ID", "CUSTOMER_UID"), ("METER_ID", "METER_ID2"),
+     ("METER_ID", "PETER_ID"), ("CUSTOMER_ID", "COSTUMER_ID"), ("METER_ID", "DEVICE_ID"),
+     ("CUSTOMER_NAME", "CUSTOMER_NAMES_OF")],
+)  # fmt: skip
+def test_ids_of_other_things_keep_their_names(field: str, name: str) -> None:
+    """A short word is another one with each letter, and so is one that begins otherwise."""
+    header = [name if one == field else one for one in NAMES]
+    assert corrected_header(header, "s3") == (header, [])
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("PAYMENT_CURRENCY", "payment curency"), ("TIMESTAMP", "TIMESTAMPS"), ("METER_ID", "METRE-ID"),
+     ("CUSTOMER_NAME", "CUSTOMMER_NAME"), ("TRANSACTION_TYPE", "TRANSAKTION_TYPE")],
+)  # fmt: skip
+def test_one_slip_in_a_long_word_is_put_right(field: str, name: str) -> None:
+    """A letter more, less or other, or two that changed places, in the name of a missing field."""
+    header = [name if one == field else one for one in NAMES]
+    assert corrected_header(header, "s3")[0] == NAMES
 
 
 _TEXT = st.sampled_from(
