@@ -176,7 +176,8 @@ def topics_page() -> str:
             "Text in UTF-8. A direct publisher needs only `organization_id`.",
             table(("header", "meaning"), headers),
             "## Profiles of payments",
-            "Which fields a payment must have.",
+            "Which fields a payment must have. Under `upload` PAYMENT_CURRENCY may be left out only if the "
+            "dataset has a default currency; otherwise the row is refused with `missing:PAYMENT_CURRENCY`.",
             table(("profile", "required fields"), profiles),
             *[_topic_section(t, documents[t.name]) for t in TOPICS],
         ]

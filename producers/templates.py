@@ -119,4 +119,7 @@ def _remarks(profile: TemplateProfile) -> Iterator[str]:
     yield "The file is read as ELECTRICITY_PAYMENT.csv: save the first sheet alone, as CSV in UTF-8."
     yield "Header names must stay as they are. Further columns are kept, with a warning."
     if profile in DEFAULT_CURRENCY_PROFILES:
-        yield "A column PAYMENT_CURRENCY may be added; without it the dataset's default currency counts."
+        yield (
+            "A column PAYMENT_CURRENCY may be added; without it the dataset's default currency counts. "
+            "A dataset that has none needs the column."
+        )

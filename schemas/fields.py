@@ -211,7 +211,10 @@ PROFILES: Final[dict[str, frozenset[str]]] = {
     "upload": _S3 - {"CUSTOMER_PHONE", "TRANSACTION_TYPE", "PAYMENT_CURRENCY"},
     "pull": _S3 - {"CUSTOMER_PHONE", "CUSTOMER_NAME"},
 }
-"""Required fields of each profile; `api` serves the API and direct publishers."""
+"""Required fields of each profile; `api` serves the API and direct publishers.
+
+PAYMENT_CURRENCY is required in `upload` too, unless the dataset has a default (`PaymentContext.required`).
+"""
 
 SOURCE_PROFILES: Final[dict[str, str]] = {
     "s3": "s3",

@@ -8,7 +8,7 @@ is looked at afterwards.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ from schemas.payment_model import COLUMNS, TEXT_KINDS
 from schemas.quantities import Pair, settle
 
 PaymentRow = Mapping[str, Any]
+_CURRENCY: Final = frozenset({"PAYMENT_CURRENCY"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,13 @@ class PaymentContext:
     extra_required: frozenset[str] = frozenset()
 
     def required(self) -> frozenset[str]:
-        """Fields that a row must have.
+        """Fields that a row must have. An amount without a currency says nothing: a default, or the field.
 
         Raises:
             KeyError: there is no such profile.
         """
-        return PROFILES[self.profile] | self.extra_required
+        needed = PROFILES[self.profile] | self.extra_required
+        return needed - _CURRENCY if self.fills_currency() else needed | _CURRENCY
 
     def fills_currency(self) -> bool:
         """True if a row without PAYMENT_CURRENCY gets the default one."""
@@ -172,8 +174,6 @@ def _require(fields: Mapping[str, list[Any]], groups: _Groups, faults: _Faults) 
     """Note the missing required fields of every row."""
     for context, indexes in groups:
         for name in sorted(context.required()):
-            if name == "PAYMENT_CURRENCY" and context.fills_currency():
-                continue
             cells = fields.get(name)
             missing = indexes if cells is None else _empty(cells, indexes)
             for index in missing:

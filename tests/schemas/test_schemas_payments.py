@@ -58,7 +58,7 @@ def test_row_tells_all_its_faults() -> None:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_profile_says_which_fields_are_required(profile: str, name: str) -> None:
     """Leaving a field out is a fault exactly where the profile requires it."""
-    found = faults(row(**{name: None}), PaymentContext(profile))
+    found = faults(row(**{name: None}), PaymentContext(profile, default_currency="NGN"))
     assert found == ({name: Code.MISSING} if name in PROFILES[profile] else {})
 
 
@@ -284,6 +284,12 @@ def test_default_currency_where_the_profile_allows_it() -> None:
     assert faults(no_currency, PaymentContext("s3", default_currency="NGN")) == {
         "PAYMENT_CURRENCY": Code.MISSING
     }
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_no_currency_and_no_default_is_a_fault_in_every_channel(profile: str) -> None:
+    """An amount of no currency is never stored, whatever the profile asks for."""
+    assert faults(row(PAYMENT_CURRENCY=None), PaymentContext(profile)) == {"PAYMENT_CURRENCY": Code.MISSING}
 
 
 def test_faulty_currency_is_not_replaced_by_the_default() -> None:
