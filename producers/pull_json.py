@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from producers.errors import FileRefused
 from producers.text_lines import BinarySource
+from schemas.json_members import NumberText, members
 from schemas.outcomes import Code
 
 MAX_VALUE_CHARS: Final = 1024 * 1024
@@ -19,30 +20,12 @@ _READ_BYTES: Final = 64 * 1024
 _SPACE: Final = " \t\n\r"
 
 
-class NumberText(str):
-    """A number by the digits it was sent with."""
-
-    __slots__ = ()
-
-
-class Members(dict[str, Any]):
-    """An object. `repeated` says whether one of its members stands in it twice: the last one is here."""
-
-    repeated = False
-
-
-def _members(pairs: list[tuple[str, Any]]) -> Members:
-    found = Members(pairs)
-    found.repeated = len(found) != len(pairs)
-    return found
-
-
 def _no_number(_name: str) -> None:
     raise ValueError("NaN and infinity are no JSON")
 
 
 _DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_members, parse_int=NumberText, parse_float=NumberText, parse_constant=_no_number
+    object_pairs_hook=members, parse_int=NumberText, parse_float=NumberText, parse_constant=_no_number
 )
 
 

@@ -11,11 +11,12 @@ from itertools import islice
 from typing import Any, Final
 
 from producers.errors import FileRefused
-from producers.pull_json import JsonText, Members, NumberText
+from producers.pull_json import JsonText
 from producers.table_rows import MAX_RAW_CHARS, Row, TableRow, UnreadableRow
 from producers.text_lines import BinarySource
 from schemas.cells import is_missing
 from schemas.fields import BY_NAME, CUSTOM
+from schemas.json_members import Members, NumberText, repeated_member, sentence
 from schemas.outcomes import Code
 
 COLUMNS: Final = {
@@ -134,8 +135,8 @@ def _row(line: int, item: Any, text: str) -> Row:
     """One item as a row."""
     if not isinstance(item, Members):
         return _unreadable(line, text, Code.NOT_OBJECT, "the payment is no JSON object")
-    if item.repeated:
-        return _unreadable(line, text, Code.UNREADABLE_ROW, "a member stands in the payment twice")
+    if (name := repeated_member(item)) is not None:
+        return _unreadable(line, text, Code.REPEATED_MEMBER, sentence(name, (*COLUMNS, *_METERS)))
     try:
         cells = _cells(item)
         if "\\u" in text:

@@ -16,6 +16,7 @@ from schemas.outcomes import Code
 SENTENCES: Final[dict[Code, str]] = {
     Code.NOT_JSON: "the record is not JSON text in UTF-8",
     Code.NOT_OBJECT: "the record is not a JSON object",
+    Code.REPEATED_MEMBER: "a member stands twice in the JSON object: which of the two counts is not known",
     Code.TOO_LARGE: "the record is larger than allowed",
     Code.UNREADABLE_ROW: "the row could not be read",
     Code.MISSING: "a required field has no value",

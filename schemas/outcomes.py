@@ -24,6 +24,7 @@ class Code(StrEnum):
 
     NOT_JSON = "not_json"
     NOT_OBJECT = "not_object"
+    REPEATED_MEMBER = "repeated_member"
     TOO_LARGE = "too_large"
     UNREADABLE_ROW = "unreadable_row"
     MISSING = "missing"

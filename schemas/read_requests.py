@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from schemas.faults import row_error
+from schemas.json_members import repeated_member
 from schemas.outcomes import Code
 from schemas.read_model import EnergyCell, ReadType, Unit
 from schemas.reads import ReadValidator
@@ -90,8 +91,11 @@ def judge(request: MeterReadsRequest, device_external_id: str, now_ms: int) -> J
 
 
 def _faults_of(read: Any, errors: Sequence[Any]) -> Sequence[Any]:
-    """The faults of a read; one that is no object has only that one."""
-    return errors if isinstance(read, dict) else [row_error("read", Code.NOT_OBJECT)]
+    """The faults of a read; one that is no object, or has a member twice, has only that one."""
+    if not isinstance(read, dict):
+        return [row_error("read", Code.NOT_OBJECT)]
+    repeated = repeated_member(read) is not None
+    return [row_error("read", Code.REPEATED_MEMBER)] if repeated else errors
 
 
 def _row(

@@ -1,6 +1,6 @@
 """Records into rows: lineage from the headers, a JSON object from the value. Decides nothing."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,6 +10,7 @@ import orjson
 from schemas import headers
 from schemas.cells import has_control_character
 from schemas.identity import position
+from schemas.json_members import repeated_in, told
 from schemas.origins import OriginSigner
 from schemas.outcomes import Code, reason
 from schemas.topics import MAX_ROW_BYTES
@@ -65,7 +66,9 @@ class RowReader:
     def read(self, batch: Batch) -> list[Row]:
         """One row per record, in order; a fault never stops the others."""
         base = position(self._epoch, batch.partition, 0)
-        return [self._row(record, base + record.offset) for record in batch.records]
+        rows = [self._row(record, base + record.offset) for record in batch.records]
+        _refuse_repeated(rows)
+        return rows
 
     def _row(self, record: Record, at: int) -> Row:
         value = self._value(record, at)
@@ -136,6 +139,16 @@ def _json_object(value: bytes | None) -> dict[str, Any] | Code:
     except (orjson.JSONDecodeError, RecursionError):
         return Code.NOT_JSON
     return loaded if isinstance(loaded, dict) else Code.NOT_OBJECT
+
+
+def _refuse_repeated(rows: Sequence[Row]) -> None:
+    """Take the value from rows in whose object a member stands twice."""
+    read = [(row, row.value, row.record.value) for row in rows if row.value is not None]
+    found = repeated_in([text or b"" for _, _, text in read], [value for _, value, _ in read])
+    for at, name in found.items():
+        row = read[at][0]
+        row.value = None
+        row.reasons.append(reason(Code.REPEATED_MEMBER, told(name)))
 
 
 def _name(value: bytes) -> str:

@@ -31,6 +31,7 @@ _CHECK_OF: Final = {
         (
             Code.NOT_JSON.value,
             Code.NOT_OBJECT.value,
+            Code.REPEATED_MEMBER.value,
             Code.TOO_LARGE.value,
             Code.UNREADABLE_ROW.value,
             Code.BAD_HEADER.value,

@@ -10,6 +10,7 @@ import json
 import math
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -18,9 +19,11 @@ from pydantic import ValidationError
 from api.errors import BodyTooLarge, Invalid, MalformedBody
 from api.payments.schemas import PaymentsRequest
 from api.problems import field_problems
+from api.repeated import refuse_repeated
 from producers.table_rows import MAX_RAW_CHARS, Row, TableRow, UnreadableRow
 from schemas.faults import SENTENCES
 from schemas.fields import ALIASES, FIELDS
+from schemas.json_members import NumberText, all_members, may_repeat, members, repeated_member, sentence
 from schemas.outcomes import Code
 
 MAX_ROW_BYTES: Final = 256 * 1024
@@ -40,7 +43,7 @@ class Parsed:
     rows: list[Row]
 
 
-class _Number(str):
+class _Number(NumberText):
     """The text of a number that a float does not hold; also of NaN and the infinities, which are none."""
 
     __slots__ = ()
@@ -55,7 +58,7 @@ def parse(body: bytes, most: int) -> Parsed:
 
     Raises:
         MalformedBody: not JSON in UTF-8, or nested too deeply.
-        Invalid: a field of the request as a whole breaks a rule.
+        Invalid: a field of the request as a whole breaks a rule, or stands in it twice.
         BodyTooLarge: more than `most` payments.
     """
     odd: list[bool] = []
@@ -77,10 +80,15 @@ def parse(body: bytes, most: int) -> Parsed:
         odd.append(True)
         return _Number(text)
 
+    read = partial(json.loads, parse_int=whole, parse_float=broken, parse_constant=no_number)
     try:
-        value = json.loads(body.decode(), parse_int=whole, parse_float=broken, parse_constant=no_number)
+        text = body.decode()
+        value = read(text)
+        if may_repeat(body, value):
+            value = read(text, object_pairs_hook=members)
     except (ValueError, RecursionError):
         raise MalformedBody from None
+    refuse_repeated(value)
     request = _request(value, most)
     rows = [_row(line, item, bool(odd)) for line, item in enumerate(request.payments, 1)]
     return Parsed(request.dataset_id, rows)
@@ -100,6 +108,8 @@ def _request(value: Any, most: int) -> PaymentsRequest:
 def _row(line: int, item: Any, odd: bool) -> Row:
     if not isinstance(item, dict):
         return _unreadable(line, item, Code.NOT_OBJECT)
+    if (name := repeated_member(item)) is not None:
+        return UnreadableRow(line, all_members(item)[:MAX_RAW_CHARS], Code.REPEATED_MEMBER, sentence(name))
     try:
         cells = {name: _cell(value, name in _EXACT_NAMES) for name, value in item.items()} if odd else item
         size = len(orjson.dumps(cells))

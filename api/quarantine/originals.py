@@ -14,6 +14,8 @@ from api.quarantine.errors import SealUnopenable
 from schemas import headers
 from schemas.custom import KNOWN_KEYS
 from schemas.fields import ALIASES, CUSTOM
+from schemas.json_members import repeated_in
+from schemas.outcomes import Code
 from schemas.personal import Pseudonymizer, SealBroken, Sealer
 from schemas.read_model import READ_FIELDS
 from sinks.quarantine import RefusedRow
@@ -32,7 +34,8 @@ class Original:
         text: what its reader could not read, or the value.
         cells: the JSON object with personal values put back; None when the row is none.
         kept: originals of personal values that were no text and stay replaced in `cells`.
-        unreadable: the code with which a reader gave the row up before the topic; empty if none did.
+        unreadable: the code with which a reader gave the row up, before the topic or because an object has a
+            member twice; empty if none did.
     """
 
     value: bytes = field(repr=False)
@@ -78,6 +81,9 @@ class Opener:
         if unreadable := given.get(headers.UNREADABLE):
             return Original(value, inner or value, None, {}, unreadable.decode(errors="replace"))
         cells = _object(value)
+        if cells is not None and repeated_in([value], [cells]):
+            # which of the two members its sender meant, only a person can say
+            return Original(value, value, None, {}, Code.REPEATED_MEMBER)
         if cells is None or row.record_type != PAYMENT:
             return Original(value, value, cells, {}, "")
         kept = self._pseudonymizer.restore(row.organization_id, cells, _texts(inner))

@@ -14,10 +14,12 @@ from api.errors import BodyTooLarge, Invalid, MalformedBody
 from api.problems import field_problems
 from api.reads.repository import KnownDevice
 from api.reads.schemas import RejectedRead
+from api.repeated import refuse_repeated
 from producers.publisher import Record
 from schemas import headers
 from schemas.faults import SENTENCES
 from schemas.identity import read_key
+from schemas.json_members import NumberText, all_members, may_repeat, members, repeated_member
 from schemas.outcomes import Code
 from schemas.read_requests import MeterReadsRequest, ReadFault, judge
 
@@ -40,7 +42,7 @@ def parse(body: bytes, max_reads: int) -> MeterReadsRequest:
 
     Raises:
         MalformedBody: not JSON.
-        Invalid: a field of the request as a whole breaks a rule.
+        Invalid: a field of the request as a whole breaks a rule, or stands in it twice.
         BodyTooLarge: more reads than one request may have.
     """
     try:
@@ -57,7 +59,22 @@ def parse(body: bytes, max_reads: int) -> MeterReadsRequest:
         raise Invalid(errors=field_problems(faults)) from None
     if len(request.reads) > max_reads:
         raise _too_many(max_reads)
+    if may_repeat(body, request.reads, len(request.model_fields_set)):
+        _mark_repeated(request, body)
     return request
+
+
+def _mark_repeated(request: MeterReadsRequest, body: bytes) -> None:
+    """Put reads that have a member twice in place of what was read of them.
+
+    Raises:
+        Invalid: a member of the request itself stands in it twice.
+    """
+    again = json.loads(body.decode(), object_pairs_hook=members, parse_int=NumberText)
+    refuse_repeated(again)
+    for index, read in enumerate(again["reads"]):
+        if repeated_member(read) is not None:
+            request.reads[index] = read
 
 
 def _too_many(max_reads: int) -> BodyTooLarge:
@@ -93,6 +110,8 @@ def _value(item: Any, row: dict[str, Any]) -> tuple[bytes, Code | None]:
     """The record's value, and why a reader could not parse the item: then it is the item as it came."""
     if not isinstance(item, dict):
         return _json(item)[:MAX_RECORD], Code.NOT_OBJECT
+    if repeated_member(item) is not None:
+        return all_members(item).encode(errors="replace")[:MAX_RECORD], Code.REPEATED_MEMBER
     value = _json(row)
     return (value, None) if len(value) <= MAX_RECORD else (value[:MAX_RECORD], Code.TOO_LARGE)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.errors import MalformedBody
+from api.errors import Invalid, MalformedBody
 from api.payments.body import parse
 from api.payments.service import judge
 from producers.rows import Origin, RowRecords
@@ -152,3 +152,26 @@ def test_the_verdict_is_that_of_the_topic(changes: dict[str, Any]) -> None:
     """Whatever a payment holds, a request and a direct publisher's record of the same JSON fare alike."""
     value = json.dumps({**row(), **changes}).encode()
     assert sorted(told(b'{"payments": [' + value + b"]}"), key=str) == sorted(on_the_topic(value), key=str)
+
+
+def test_a_member_that_stands_twice_refuses_its_payment_alone() -> None:
+    """Which of two amounts was meant nobody knows; both are sealed, and the payments beside it go."""
+    good = json.dumps(row())
+    twice = good.replace('"PAYMENT_AMOUNT"', '"PAYMENT_AMOUNT": "1", "PAYMENT_AMOUNT"')
+    nested = good[:-1] + ', "extra": {"Jane": 1, "Jane": 2}}'
+    body = f'{{"payments": [{good}, {twice}, {nested}, {good}]}}'.encode()
+    first, broken, hidden, last = parse(body, 10).rows
+    assert [type(first), type(last)] == [TableRow, TableRow]
+    assert isinstance(broken, UnreadableRow)
+    assert isinstance(hidden, UnreadableRow)
+    assert (broken.code, "`PAYMENT_AMOUNT`" in broken.detail) == (Code.REPEATED_MEMBER, True)
+    assert '"PAYMENT_AMOUNT":"1","PAYMENT_AMOUNT":"5000"' in broken.raw
+    assert (hidden.code, "Jane" in hidden.detail) == (Code.REPEATED_MEMBER, False)
+
+
+def test_a_list_of_payments_that_stands_twice_refuses_the_request() -> None:
+    """One of the two lists would be lost."""
+    with pytest.raises(Invalid) as told_:
+        parse(b'{"payments": [], "payments": []}', 10)
+    (fault,) = told_.value.errors
+    assert (fault.code, "`payments`" in fault.detail) == ("repeated_member", True)

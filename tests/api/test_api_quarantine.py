@@ -293,6 +293,7 @@ async def test_text_that_is_no_row_is_shown_as_it_came(whole_api: Api, quarantin
         (b"no json", {}, "no json"),
         (b"[1, 2]", {}, "[1, 2]"),
         (b"[3]", {"unreadable": b"not_object"}, "[3]"),
+        (b'{"ID":1,"ID":2}', {}, '{"ID":1,"ID":2}'),
     ]
     for value, headers, text in cases:
         found = (await post(whole_api, f"{quarantine.put(value, headers)}/original")).json()

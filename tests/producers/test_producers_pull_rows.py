@@ -154,7 +154,8 @@ def test_values_of_another_type_get_their_verdict(member: str, text: str, expect
         ("[1,2]", Code.NOT_OBJECT),
         ('"John Doe"', Code.NOT_OBJECT),
         ("12.50", Code.NOT_OBJECT),
-        ('{"amount":1,"amount":2}', Code.UNREADABLE_ROW),
+        ('{"amount":1,"amount":2}', Code.REPEATED_MEMBER),
+        ('{"extra":[{"Jane":{"a":1,"a":2}}]}', Code.REPEATED_MEMBER),
         ('{"customerName":"\\ud83d"}', Code.UNREADABLE_ROW),
     ],
 )

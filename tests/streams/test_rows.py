@@ -129,6 +129,20 @@ def test_garbage_is_a_reason(value: bytes | None, code: str) -> None:
     assert (row.value, row.reasons) == (None, [code])
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (b'{"PAYMENT_AMOUNT": "1", "ID": "P1", "PAYMENT_AMOUNT": "2"}', "repeated_member:PAYMENT_AMOUNT"),
+        (b'{"ID": "P1", "custom": {"Jane": 1, "Jane": 2}}', "repeated_member"),
+    ],
+)
+def test_a_member_that_stands_twice_is_a_reason(value: bytes, why: str) -> None:
+    """Which of the two counts nobody knows, so neither does; the rows beside it pass."""
+    rows = read(record(0, GOOD, [ORG]), record(1, value, [ORG]), record(2, GOOD, [ORG]))
+    assert [row.reasons for row in rows] == [[], [why], []]
+    assert [row.value is None for row in rows] == [False, True, False]
+
+
 def test_each_record_has_its_own_organisation() -> None:
     """Records with the same single header share the work, not the answer."""
     given = [[ORG], [ORG], [("organization_id", b"org_b")], [], [("source", b"s3")], [ORG]]
