@@ -12,6 +12,8 @@ from schemas.fields import ALIASES, CUSTOM, FIELDS, PROFILES, Field
 from schemas.registry import REGISTRY_MODELS
 from schemas.topics import ALERTS, PAYMENTS, QUARANTINE, READS, REGISTRY, TopicSpec
 
+_READABLE: Final = {"minimum": -(2**63), "maximum": 2**64 - 1}
+"""Whole numbers that JSON readers keep: a longer one reaches the validation as a float, which is no id."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -54,6 +56,7 @@ def _cell_schema(made: dict[str, Any], required: bool) -> dict[str, Any]:
     """A cell that must, or may, have a value: a placeholder and null are none."""
     forms = [form for form in made.get("anyOf", [made]) if form != {"type": "null"}]
     forms = [{key: value for key, value in form.items() if key != "title"} for form in forms]
+    forms = [{**_READABLE, **form} if form.get("type") == "integer" else form for form in forms]
     if required:
         return {"anyOf": forms, "not": BLANK_SCHEMA}
     return {"anyOf": [*forms, {"type": "null"}, BLANK_SCHEMA]}
