@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.db import Database, now_ms
 from api.leases import LeaseHolder
+from api.outbox import RELAY
 from api.relay_metrics import OUTBOX_FAILURES, OUTBOX_PUBLISHED, OUTBOX_WAITING
 from api.tables import OutboxRow
 from producers.publisher import Publisher, PublishError, Record
@@ -45,8 +46,9 @@ class Relay:
         self._db = db
         self._publisher = publisher
         self._prefix = topic_prefix
-        self._lease = LeaseHolder(db, "outbox-relay", LEASE)
+        self._lease = LeaseHolder(db, RELAY, LEASE)
         self._held_until = 0.0
+        self._asked_at = float("-inf")
         self._tidied = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -54,6 +56,7 @@ class Relay:
         pause = WAKE_S
         while not stop.is_set():
             try:
+                await self._be_known()
                 sent = await self.step()
                 pause = 0 if sent == BATCH else WAKE_S
             except (PublishError, SQLAlchemyError) as error:
@@ -81,6 +84,13 @@ class Relay:
         for row in rows:
             OUTBOX_PUBLISHED.labels(row.kind).inc()
         return len(rows)
+
+    async def _be_known(self) -> None:
+        """Hold the lease also while nothing is to be sent: who waits for the outbox sees us at work."""
+        now = asyncio.get_running_loop().time()
+        if now - self._asked_at >= _RENEW_S:
+            self._asked_at = now
+            await self._leads()
 
     async def _leads(self) -> bool:
         now = asyncio.get_running_loop().time()

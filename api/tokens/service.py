@@ -10,6 +10,7 @@ from api.db import Database, now_ms
 from api.errors import Archived, NotFound
 from api.jwts import DEVICES, ORGANIZATIONS, TokenSigner
 from api.models import Device, Organization
+from api.outbox import wait_until_announced
 from api.registry.repository import get
 from api.tokens import repository
 from api.tokens.repository import TABLES, SubjectKind, TokenRow
@@ -34,6 +35,9 @@ def issue(
 ) -> tuple[TokenOut, TokenRow]:
     """A new token. Older ones stay in force, so that tokens rotate with overlap.
 
+    Returns when the workers can know the subject, or a moment later: what is sent with the token is not
+    refused because it came too soon. Blocks.
+
     Raises:
         NotFound: no such subject.
         Archived: it is archived.
@@ -48,6 +52,8 @@ def issue(
         record = TABLES[kind](jti=row.jti, subject_id=subject_id, issued_at=now, expires_at=row.expires_at)
         session.add(record)
         audit.record(session, actor, [repository.deed("token.issue", owner, row.jti)])
+        known_by = [subject_id, owner.organization_id] if isinstance(owner, Device) else [subject_id]
+    wait_until_announced(db, known_by)
     text = signer.sign(subject.audience, subject_id, row.jti, now, row.expires_at)
     return TokenOut(token=text, jti=row.jti, expires_at=row.expires_at), row
 

@@ -14,9 +14,10 @@ from sqlalchemy import func, select, update
 from api.db import Database, now_ms
 from api.leases import LeaseHolder
 from api.models import Organization
+from api.outbox import RELAY, wait_until_announced
 from api.reconcile import KafkaTopicVersions, reconcile
 from api.relay import Relay
-from api.tables import OutboxRow
+from api.tables import Lease, OutboxRow
 from producers.publisher import BrokerUnavailable, Publisher, Record
 from schemas.registry import REGISTRY_MODELS, parse
 from sunledger.embedded.stack import Endpoints
@@ -273,3 +274,30 @@ async def test_the_reconciler_is_not_deceived_by_foreign_records(
             last = topic_records(endpoints.kafka, topic)[-1]
             assert (parse(kind, last.value()).id, parse(kind, last.value()).version) == (object_id, 1)
     assert sum((await asyncio.to_thread(reconcile, api.running.db, topics)).values()) == 0
+
+
+async def test_a_token_is_given_out_when_the_workers_can_know_its_subject(
+    brokered_api: Api, publisher: Publisher
+) -> None:
+    """While a relay is at work, be it on nothing; without one nobody waits."""
+    api, stop = brokered_api, asyncio.Event()
+    device = await api.device()
+    await api.device_token(device["id"])
+    nobody = asyncio.to_thread(wait_until_announced, api.running.db, [device["id"]], limit_s=3600)
+    assert not await nobody, "no relay, no wait"
+    running = asyncio.create_task(_relay(api, publisher).run(stop))
+
+    async def quiet() -> bool:
+        with api.running.db.read() as session:
+            return _waiting(api.running.db) == 0 and session.get(Lease, RELAY) is not None
+
+    await until(quiet, 60)
+    for number in range(5):
+        made = await api.device(f"D{number}")
+        await api.device_token(made["id"])
+        with api.running.db.read() as session:
+            mine = OutboxRow.object_id.in_([made["id"], made["organization_id"]])
+            states = session.scalars(select(OutboxRow.state).where(mine)).all()
+        assert set(states) == {"sent"}
+    stop.set()
+    await running
