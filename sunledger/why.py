@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
+from schemas.faults import told
 from sunledger.demo.client import ApiClient, ApiRefused
 from sunledger.embedded.files import read_json
 from sunledger.settings import WhySettings, load
@@ -100,15 +101,16 @@ def asked(call: Callable[[], T]) -> T:
 
 def story(what: str, answer: dict[str, Any]) -> str:
     """The answer in words, one paragraph a row; ends with a line end."""
-    told = [_paragraph(item) for item in answer["items"]]
-    told += [_waiting(row) for row in answer["on_the_way"]["rows"]]
+    paragraphs = [_paragraph(item) for item in answer["items"]]
+    paragraphs += [_waiting(row) for row in answer["on_the_way"]["rows"]]
     if answer["next"]:
-        told.append([f"… and more than these {_MOST} rows; GET /v1/ledger pages through them"])
-    if not told:
-        told.append([f"nothing is known of {what}", _line("on the way", answer["on_the_way"]["detail"])])
+        paragraphs.append([f"… and more than these {_MOST} rows; GET /v1/ledger pages through them"])
+    on_the_way = _line("on the way", answer["on_the_way"]["detail"])
+    if not paragraphs:
+        paragraphs.append([f"nothing is known of {what}", on_the_way])
     elif answer["on_the_way"]["status"] in ("perhaps", "unknown"):
-        told.append([_line("on the way", answer["on_the_way"]["detail"])])
-    return "\n\n".join("\n".join(lines) for lines in told) + "\n"
+        paragraphs.append([on_the_way])
+    return "\n\n".join("\n".join(lines) for lines in paragraphs) + "\n"
 
 
 def _paragraph(item: dict[str, Any]) -> list[str]:
@@ -119,7 +121,7 @@ def _paragraph(item: dict[str, Any]) -> list[str]:
         _line("received", f"{item['received_at']} from {_origin(item)}"),
         _line("place", f"topic {item['topic']}, partition {item['partition']}, offset {item['offset']}"),
         _line("judged", item["stored_at"]),
-        *[_line(check["check"], ", ".join([check["verdict"], *check["reasons"]])) for check in why["checks"]],
+        *_checks(why["checks"]),
         *_history(why),
         *_match(why["match"]),
         *_refusal(why["quarantine"]),
@@ -127,12 +129,26 @@ def _paragraph(item: dict[str, Any]) -> list[str]:
     ]
 
 
+def _checks(checks: list[dict[str, Any]]) -> Iterator[str]:
+    """Each check with its verdict; what failed in words, a line for each reason."""
+    for check in checks:
+        yield _line(check["check"], check["verdict"])
+        for stored_reason in check["reasons"]:
+            yield _line("", reason_in_words(stored_reason))
+
+
+def reason_in_words(stored_reason: str) -> str:
+    """A reason code with its sentence; one that this release does not know stays a code."""
+    detail = told(stored_reason).detail
+    return f"{stored_reason}: {detail}" if detail else stored_reason
+
+
 def _history(why: dict[str, Any]) -> Iterator[str]:
     """What is known of the same record from before."""
     if (first := why["first_occurrence"]) is not None:
         again = "; this is that line, delivered again" if why["same_line"] else ""
-        told = f"{first['outcome']}, received {first['received_at']} from {_origin(first)}"
-        yield _line("came first", told + again)
+        before = f"{first['outcome']}, received {first['received_at']} from {_origin(first)}"
+        yield _line("came first", before + again)
     for difference in why["differences"]:
         before, now = (difference[side] or "(not supplied)" for side in ("first", "this"))
         yield _line("differs", f"{difference['field']}: {before} → {now}")
@@ -170,9 +186,9 @@ def _refusal(refusal: dict[str, Any] | None) -> Iterator[str]:
     if refusal["details"]:
         yield _line("details", refusal["details"])
     for replay in refusal["replays"]:
-        told = ", ".join([replay["outcome"], *replay["reasons"]])
+        outcome = ", ".join([replay["outcome"], *map(reason_in_words, replay["reasons"])])
         place = f"partition {replay['partition']}, offset {replay['offset']}"
-        yield _line("replayed", f"{replay['stored_at']} at {place}: {told}")
+        yield _line("replayed", f"{replay['stored_at']} at {place}: {outcome}")
 
 
 def _stored(why: dict[str, Any]) -> Iterator[str]:

@@ -112,7 +112,8 @@ def _explained(row: Mapping[str, Any], known: _Known) -> Explanation:
     if outcome == Outcome.DUPLICATE:
         told.first_occurrence = Lineage.model_validate(own)
         told.same_line = bool(row["line"]) and _line_of(own) == _line_of(row)
-    if outcome == Outcome.CONFLICT:
+    if outcome == Outcome.CONFLICT and own is not versions[0]:
+        told.first_occurrence = Lineage.model_validate(versions[0])
         told.differences = _differences(versions[0], own)
     if (case := known.cases.get((kind, row["identity"]))) is not None:
         told.case = CaseState.model_validate({**case, "versions": len(case["versions"])})

@@ -98,8 +98,8 @@ class Explanation(BaseModel):
 
     checks: list[Check] = Field(description="In the order in which they are made.")
     first_occurrence: Lineage | None = Field(
-        None, description="Of a duplicate: the row that brought this content first, or, for another "
-        "spelling of it, the first version."
+        None, description="Of a conflict: the first version. Of a duplicate: the row that brought this "
+        "content first or, for another spelling, the version that it does not differ from."
     )  # fmt: skip
     same_line: bool = Field(
         False, description="The first occurrence is the same line of the same file, delivered again."

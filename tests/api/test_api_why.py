@@ -109,7 +109,11 @@ async def test_a_conflict_tells_its_differences_and_its_case(whole_api: Api, cli
     assert why["case"]["differing_fields"] == ["NOTES", "PAYMENT_AMOUNT", "STATUS"]
     assert (why["case"]["open"], why["case"]["versions"], why["case"]["decision"]) == (True, 2, "")
     assert rows[0][1]["counts"] is True
-    assert rows[2][1]["first_occurrence"]["outcome"] == "conflict"
+    assert rows[0][1]["first_occurrence"] is None
+    assert (why["first_occurrence"]["offset"], why["first_occurrence"]["outcome"]) == (0, "accepted")
+    assert (rows[2][1]["first_occurrence"]["offset"], rows[2][1]["first_occurrence"]["outcome"]) == (
+        1, "conflict",
+    )  # fmt: skip
     for secret in ("Amina", "Bello"):
         assert secret not in str(rows)
 

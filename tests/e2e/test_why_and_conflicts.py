@@ -89,7 +89,7 @@ def test_why_finds_a_line_of_a_file_and_says_what_it_does_not_know(installation:
     assert told.returncode == 0, told.stderr
     assert "payment P97102: quarantined" in told.stdout
     assert "fields_valid   failed" in told.stdout
-    assert "PAYMENT_AMOUNT" in told.stdout
+    assert "bad_decimal:PAYMENT_AMOUNT: not a decimal number" in told.stdout
     found = json.loads(_why(installation, "P97101", "--json").stdout)
     assert [item["line"] for item in found["items"]] == [2]
     assert found["items"][0]["explanation"]["stored"]["id"] == "P97101"
