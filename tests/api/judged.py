@@ -1,7 +1,7 @@
 """Rows judged by a worker's steps, without its process: quick to make, and as true as the real thing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,12 @@ def judge(
     world.restore({0: begin} if begin else None)
     for offset, row in enumerate(rows, begin):
         world.turn(world.batch([row], offset, **headers))
+
+
+def judge_at_once(clickhouse: ClickHouse, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Judge rows in one turn, the first ones of an empty store."""
+    world = World(clickhouse).restore()
+    world.turn(world.batch(rows))
 
 
 async def judged(clickhouse: ClickHouse, *rows: Mapping[str, Any] | bytes, **more: Any) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from api_helpers import Api, assert_problem
 from httpx2 import Response
-from judged import EPOCH, connect_meter, judged
+from judged import EPOCH, connect_meter, judge_at_once, judged
 from refused import audited
 from sqlalchemy import update
 
-from api.conflicts.one_by_one import OneByOne
+from api.conflicts.one_by_one import Lines, OneByOne
 from api.errors import DecidersBusy, StoreAway
 from api.store import Store
 from api.tables import Lease
@@ -353,10 +353,10 @@ async def test_who_decides_for_too_long_is_not_waited_for(
     (case,) = await cases(whole_api)
     monkeypatch.setattr("api.conflicts.one_by_one.PATIENCE_S", 0.1)
     db = whole_api.running.db
-    with OneByOne(db, [ORG]):
+    with OneByOne(db, [ORG], Lines()):
         answer = await whole_api.http.post(f"{path_of(case)}/decisions", json={"decision": "take_new"})
     assert_problem(answer, 503, "deciders_busy")
-    with OneByOne(db, [ORG]) as slept:
+    with OneByOne(db, [ORG], Lines()) as slept:
         with db.write() as session:
             session.execute(update(Lease).values(until=EPOCH))
         with OneByOne(db, [ORG]), pytest.raises(DecidersBusy):
@@ -522,3 +522,33 @@ async def test_a_decision_that_is_not_stored_is_a_503(
     monkeypatch.undo()
     again = await decide(whole_api, case, **body)
     assert [made["decision_id"] for made in again["decisions"]] == ["mine-1"]
+
+
+async def test_many_decide_at_once_and_all_are_heard(whole_api: Api, clickhouse: ClickHouse) -> None:
+    """Forty over forty cases, and forty over one: each waits for its turn, and the last one is in force."""
+    many = range(1, 41)
+    rows = [row for number in many for row in (payment(number), payment(number, PAYMENT_AMOUNT="1"))]
+    await asyncio.to_thread(judge_at_once, clickhouse, rows)
+    found = await cases(whole_api)
+    assert len(found) == 40
+
+    async def ask(case: Mapping[str, Any], decision: str, **more: Any) -> int:
+        path = f"{path_of(case)}/decisions"
+        answer = await whole_api.http.post(path, json={"decision": decision, **more}, timeout=120)
+        return int(answer.status_code)
+
+    over_many = await asyncio.gather(*[ask(case, "take_new", latest_decision_id="") for case in found])
+    assert over_many == [201] * 40
+    turns = ["keep_first", "take_new"] * 20
+    over_one = await asyncio.gather(
+        *[ask(found[0], turn, decision_id=f"d{number}") for number, turn in enumerate(turns)]
+    )
+    assert over_one == [201] * 40
+    case = (await whole_api.http.get(path_of(found[0]))).json()
+    last = case["decisions"][-1]
+    assert len(case["decisions"]) == 41
+    assert case["decision_id"] == last["decision_id"]
+    assert counting(case) == ([True, False] if last["decision"] == "keep_first" else [False, True])
+    entries = await audited(whole_api, subject=path_of(found[0]).removeprefix("/v1/conflicts/"))
+    told = [entry["details"]["decision_id"] for entry in entries]
+    assert told == [made["decision_id"] for made in case["decisions"]]
