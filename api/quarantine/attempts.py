@@ -104,9 +104,14 @@ class Attempt:
         return [row for row in free if row[1] not in self._skipped]
 
     @property
+    def left_s(self) -> float:
+        """Seconds for which the claim still keeps everybody else away for long enough to act; 0 when over."""
+        return max(0.0, self._began + ACT_WITHIN_S - time.monotonic())
+
+    @property
     def in_time(self) -> bool:
-        """Whether the claim still keeps everybody else away for long enough to act."""
-        return time.monotonic() - self._began <= ACT_WITHIN_S
+        """Whether there are such seconds left."""
+        return self.left_s > 0
 
     def mark(self, rows: Sequence[Owned], action: Action, why: str) -> None:
         """Store an action, and give the rows back."""

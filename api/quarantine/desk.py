@@ -172,16 +172,19 @@ class Desk:
             raise BrokerAway from None
 
     def _publish(self, records: Sequence[Record], attempt: Attempt) -> None:
-        """Step 5: send, and wait until the broker has everything."""
+        """Step 5: send, and wait until the broker has everything.
+
+        A broker that takes records slowly must not carry the last ones past the claim on their rows.
+        """
         if not records:
             return
-        if not attempt.in_time:
-            log.warning("action_came_too_late", rows=len(records))
-            raise BrokerAway
         group = self._publisher.group()
         try:
-            for record in records:
-                group.add_waiting(record, self._patience_s)
+            for at, record in enumerate(records):
+                if not attempt.in_time:
+                    log.warning("action_came_too_late", rows=len(records) - at)
+                    raise BrokerAway
+                group.add_waiting(record, min(self._patience_s, attempt.left_s))
             group.wait(self._patience_s)
         except PublishError as error:
             PUBLISH_FAILURES.inc()

@@ -5,6 +5,7 @@ import json
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from api.quarantine.horizons import Horizons
 from api.quarantine.settling import Settler
 from api.store import Store
 from api.tables import QuarantineClaim
+from producers.group import Group, Record
 from sinks.quarantine_actions import CLAIM_S
 from sunledger.embedded.stack import Endpoints
 
@@ -255,3 +257,29 @@ async def test_a_walk_does_not_meet_its_own_replays(whole_api: Api, quarantine: 
     for cursor in ("WyJ0IiwxXQ", "WyJ0IiwxLCJ4Il0", "WyJ0IiwxLC0xXQ"):
         answer = await post(whole_api, "/v1/quarantine/replays", **body, cursor=cursor)
         assert_problem(answer, 400, "bad_cursor")
+
+
+# -- time
+
+
+async def test_a_slow_broker_carries_no_row_past_its_claim(
+    whole_api: Api, quarantine: Quarantine, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each record is sent within a minute of the claim, or not at all; what was not is settled later."""
+    paths = [quarantine.put(dataset_id="ds_slow") for _ in range(5)]
+    clock = [1000.0]
+    monkeypatch.setattr("api.quarantine.attempts.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    add, waits = Group.add_waiting, []
+
+    def slowly(group: Group, record: Record, deadline_s: float) -> None:
+        add(group, record, deadline_s)
+        waits.append(deadline_s)
+        clock[0] += 29.5
+
+    monkeypatch.setattr(Group, "add_waiting", slowly)
+    answer = await post(whole_api, "/v1/quarantine/replays", dataset_id="ds_slow")
+    assert_problem(answer, 503, "broker_away")
+    assert (len(waits), waits[-1]) == (3, 1.0)
+    await asyncio.to_thread(whole_api.running.parts.publisher.flush, 10)
+    assert len(topic_records(endpoints.kafka, paths[0].split("/")[-2])) == 3
+    assert claims(whole_api) == 5
