@@ -18,6 +18,8 @@ from streams.transport.thread import BatchConsumerThread, Start
 
 log = structlog.get_logger(__name__)
 
+NOTE_PAUSE_S = 0.2
+"""Pause before rows are fetched again, while the former owner's note cannot be used up."""
 LAST_COMMIT_S = 5.0
 """Longest wait for the commit with which partitions are given up."""
 
@@ -81,6 +83,8 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._hands_empty = asyncio.Event()
         self._hands_empty.set()
         self._refetched: dict[TP, int] = {}
+        self._notes: dict[TopicPartition, int] = {}
+        """Where partitions begin whose former owner's note `released` still stands."""
         self._committing = asyncio.Lock()
         self.giving_up = False
         self._spans = note_control_batches()
@@ -149,8 +153,9 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         records, active = await self._wait_next_records(timeout)
         messages: list[BatchMessage] = []
         dropped: list[TP] = []
+        used_up = not records or await self._use_notes_up()
         for tp, chunk in (records or {}).items():
-            wanted = tp in (active or ()) or tp in self._buffered_partitions
+            wanted = used_up and (tp in (active or ()) or tp in self._buffered_partitions)
             if not wanted or not self.flow_active or generation != self._generation:
                 dropped.append(tp)
                 continue
@@ -158,6 +163,8 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             if batch is not None:
                 messages.append(self._envelope(tp, batch))
         await self._fetch_again(dropped)
+        if not used_up:
+            await asyncio.sleep(NOTE_PAUSE_S)
         return messages
 
     async def _fetch_again(self, dropped: list[TP]) -> None:
@@ -252,10 +259,20 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         await self._thread.seek_all(
             {TopicPartition(tp.topic, tp.partition): max(s.offset, s.log_start) for tp, s in starts.items()}
         )
-        # the former owner's note is used up: whoever follows a death of this one must wait
-        used = {TopicPartition(*tp): start.offset for tp, start in starts.items() if start.released}
-        if used:
-            await self._thread.commit_offsets(used, released=False)
+        self._notes = {TopicPartition(*tp): start.offset for tp, start in starts.items() if start.released}
+        await self._use_notes_up()
+
+    async def _use_notes_up(self) -> bool:
+        """Take the former owner's notes away: whoever follows a death of this one must wait.
+
+        False while that does not succeed: nothing may be handed out, and so nothing stored, under a note
+        that would tell the next owner that nobody stores anything any more.
+        """
+        async with self._committing:
+            notes = self._notes
+            if notes and await self._thread.commit_offsets(notes, released=False) and self._notes is notes:
+                self._notes = {}
+        return not self._notes
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Faust seeks only where there is something to seek; the listener hears of nothing, too."""
@@ -302,6 +319,7 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._generation += 1
         self._books.clear()
         self._refetched.clear()
+        self._notes = {}
         self._in_hand.clear()
         self._hands_empty.set()
         return self._generation

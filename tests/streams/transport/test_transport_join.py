@@ -8,7 +8,7 @@ import pytest
 from aiokafka.cluster import ClusterMetadata
 
 from streams.transport import Batch
-from streams.transport.thread import commit_note
+from streams.transport.thread import BatchConsumerThread, commit_note
 from tests.streams.transport.rig import Rig, Topic, running, until
 
 
@@ -112,6 +112,36 @@ async def test_a_worker_that_could_not_finish_says_so(topic: Topic) -> None:
         await after.got(10)
     assert not after.heard.starts[0].released
     assert after.values == list(range(10, 20))
+
+
+async def test_nothing_is_handed_out_while_the_former_owners_note_stands(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that fails is tried again before any row: the next owner would not wait for what it stores."""
+    async with running(Rig(topic)):
+        pass
+    assert await topic.commits() == {0: (0, commit_note(True, ""))}
+    topic.send(range(10))
+    commit = BatchConsumerThread.commit_offsets
+    tried: list[bool] = []
+    seen_before: list[int] = []
+
+    async def failing(thread: BatchConsumerThread, offsets: Any, released: bool) -> bool:
+        tried.append(released)
+        if len(tried) < 4:
+            return False
+        if len(tried) == 4:
+            seen_before.append(len(rig.batches))
+        return await commit(thread, offsets, released)
+
+    monkeypatch.setattr(BatchConsumerThread, "commit_offsets", failing)
+    rig = Rig(topic, finish=False)
+    async with running(rig):
+        await rig.got(10)
+        assert await topic.commits() == {0: (0, commit_note(False, ""))}
+        rig.consumer.hand_over_s = 0.1
+    assert seen_before == [0]
+    assert rig.values == list(range(10))
 
 
 async def test_an_idle_worker_releases_its_partitions(make_topic: Callable[..., Topic]) -> None:
