@@ -20,6 +20,8 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII).fullmatch
 # Not 24:00, which the next day's midnight is called by some and nothing by others.
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)", re.ASCII).fullmatch
 _TAIL: Final = re.compile(r"(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d)(?::?([0-5]\d))?)?", re.ASCII).fullmatch
+_LAST: Final = frozenset("0123456789Z")
+"""How a timestamp ends; anything else may be white space, of which Unicode has more than blanks."""
 _DAY_MS: Final = 86_400_000
 _MINUTE_MS: Final = 60_000
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
@@ -104,7 +106,7 @@ def timestamp_cell(value: Any) -> int | None:
 
 
 def _text_cell(value: str) -> int | None:
-    if value[10:11] == "T" and value[-1] > " ":
+    if value[10:11] == "T" and value[-1] in _LAST:
         return parse_timestamp(value)
     text = trim(value)
     return None if text in PLACEHOLDERS else parse_timestamp(text)
@@ -116,8 +118,9 @@ _remembered: Final = lru_cache(maxsize=65_536)(_text_cell)
 
 def is_naive(text: str) -> bool:
     """True for the text of a time without a zone."""
-    match = _TAIL(trim(text)[19:])
-    return match is not None and match[2] is None and not text.endswith("Z")
+    bare = trim(text)
+    match = _TAIL(bare[19:])
+    return match is not None and match[2] is None and not bare.endswith("Z")
 
 
 def epoch_ms(seconds: int | float) -> int:
