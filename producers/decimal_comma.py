@@ -14,7 +14,7 @@ from schemas.fields import CUSTOM
 from schemas.unknown_columns import as_sent
 
 AMOUNTS: Final = ("PAYMENT_AMOUNT", "TRANSACTION_CHARGES")
-_COORDINATES: Final = ("LATITUDE", "LONGITUDE")
+_NUMBERS: Final = (*AMOUNTS, "LATITUDE", "LONGITUDE")
 _COMMA: Final = re.compile(r"[+-]?\d*,\d*", re.ASCII).fullmatch
 _EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII).fullmatch
 _WHOLE: Final = re.compile(r"[+-]?\d+", re.ASCII).fullmatch
@@ -43,10 +43,9 @@ def is_comma(text: str) -> bool:
 def with_points(cells: dict[str, Any]) -> dict[str, Any]:
     """The cells of a row of a file that writes decimal commas, with points; the texts as sent in `custom`.
 
-    A pair of coordinates (the same text in both fields) stays one.
+    A pair of coordinates has points or more commas, `1.3,30.14`, and stays one: see `schemas.quantities`.
     """
-    names = [*AMOUNTS] if len({cells.get(name) for name in _COORDINATES}) == 1 else [*AMOUNTS, *_COORDINATES]
-    sent = {name: cells[name] for name in names if _COMMA(trim(cells.get(name, "")))}
+    sent = {name: cells[name] for name in _NUMBERS if _COMMA(trim(cells.get(name, "")))}
     if not sent:
         return cells
     raw = {as_sent(name): text for name, text in sent.items()}

@@ -32,7 +32,7 @@ _LONGITUDE_LIMIT: Final = 180
 
 
 class Pair(NamedTuple):
-    """Latitude and longitude written together, as in the seed's sample `1.3,30.14`."""
+    """Latitude and longitude written together, as in the sample `1.3,30.14`; it has a point at least."""
 
     latitude: float
     longitude: float
@@ -106,6 +106,8 @@ def _coordinate_text(value: str, limit: int) -> float | Pair | None:
     if text in PLACEHOLDERS:
         return None
     first, comma, second = text.partition(",")
+    if comma and "." not in text:
+        raise fault(Code.BAD_COORDINATES)  # `6,5` is 6.5 to some, and whole degrees are nobody's place
     if comma:
         return Pair(_degrees(first, _LATITUDE_LIMIT), _degrees(second, _LONGITUDE_LIMIT))
     return _degrees(text, limit)

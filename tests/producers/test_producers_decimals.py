@@ -68,15 +68,17 @@ def test_the_text_as_sent_is_kept() -> None:
 
 
 def test_coordinates_follow_the_amounts_unless_they_are_a_pair() -> None:
-    """In such a file `6,52` is a latitude; the same text in both fields stays the pair it may be."""
-    alone, pair = read(
+    """In such a file `6,52` is a latitude, also where the longitude is the same; a pair has points."""
+    alone, same, pair = read(
         file(
             {"PAYMENT_AMOUNT": "1,5", "LATITUDE": "6,52", "LONGITUDE": "3,37"},
-            {"PAYMENT_AMOUNT": "1,5", "LATITUDE": "6,30", "LONGITUDE": "6,30"},
+            {"PAYMENT_AMOUNT": "1,5", "LATITUDE": "6,5", "LONGITUDE": "6,5"},
+            {"PAYMENT_AMOUNT": "1,5", "LATITUDE": "1.3,30.14", "LONGITUDE": "1.3,30.14"},
         )
     )
     assert (alone["LATITUDE"], alone["LONGITUDE"]) == ("6.52", "3.37")
-    assert (pair["LATITUDE"], pair["LONGITUDE"]) == ("6,30", "6,30")
+    assert (same["LATITUDE"], same["LONGITUDE"]) == ("6.5", "6.5")
+    assert (pair["LATITUDE"], pair["LONGITUDE"]) == ("1.3,30.14", "1.3,30.14")
 
 
 def test_a_file_that_cannot_be_opened_again_is_not_guessed() -> None:

@@ -177,7 +177,7 @@ GOOD: list[dict[str, Any]] = [
     *({"TIMESTAMP": text} for text in (
         "2021-05-16T14:16:01.123Z", "2021-05-16 14:16:01+00:00", "2024-02-29T23:59:59+14:00",
         "1899-12-31T23:00:00-02:00", "2299-12-31T23:59:59", " 2021-05-16T14:16:01\t",
-        "2021-05-16T14:16:01-0330",
+        "2021-05-16T14:16:01-0330", "\u00a02021-05-16T14:16:01\u00a0",
     )),
     *({"TRANSACTION_TYPE": text} for text in ("full payment", "Non-Contract_Payment", " ENERGY CREDIT ")),
     *({"PAYMENT_CURRENCY": text} for text in ("ngn", "Kenya shilling", "₦")),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from payment_rows import faults, row, stored, verdict
 
-from schemas.fields import FIELDS, MAX_CELL, MAX_ID, NAMES, PROFILES
+from schemas.fields import EXAMPLES, FIELDS, MAX_CELL, MAX_ID, NAMES, PROFILES
 from schemas.outcomes import Code
 from schemas.payment_model import RECORD
 from schemas.payments import PaymentContext, PaymentValidator
@@ -215,6 +215,8 @@ def test_coordinates(latitude: Any, longitude: Any, stored_pair: Any) -> None:
         ("1", "181"),
         ("x", "1"),
         ("1,3", "30,14"),
+        ("6,5", "6,5"),
+        ("6, 5", "6, 5"),
         ("1.3,30.14", None),
         (True, "1"),
         ("1e400", "1"),
@@ -223,6 +225,13 @@ def test_coordinates(latitude: Any, longitude: Any, stored_pair: Any) -> None:
 def test_bad_coordinates(latitude: Any, longitude: Any) -> None:
     """Out of range, decimal commas and half a pair are refused."""
     assert set(faults(row(LATITUDE=latitude, LONGITUDE=longitude)).values()) == {Code.BAD_COORDINATES}
+
+
+def test_white_space_around_a_cell_is_no_part_of_it() -> None:
+    """Of every kind of field and of blank: a spreadsheet pads with the one that does not break."""
+    padded = {name: f"\u00a0 {text}\t\u2003\u00a0" for name, text in EXAMPLES.items()}
+    assert stored(padded) == {**stored(EXAMPLES), "currency_given": EXAMPLES["PAYMENT_CURRENCY"]}
+    assert verdict(padded).content_hash == verdict(EXAMPLES).content_hash
 
 
 @pytest.mark.parametrize(("given", "count"), [("0", 0), (3, 3), ("12", 12), ("4294967295", 4294967295)])
