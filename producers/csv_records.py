@@ -11,16 +11,23 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
+from producers.csv_checks import (
+    MAX_RECORD_CHARS,
+    MAX_RECORD_LINES,
+    TOO_LONG,
+    fits,
+    is_row,
+    looks_like_row,
+    reason,
+    swallowed,
+    swallows_rows,
+)
 from producers.csv_dialect import delimiter_of, header_among
 from producers.errors import FileRefused
 from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
 from producers.text_lines import MAX_LINE_CHARS, BinarySource, is_plain, is_text, text_lines
 from schemas.outcomes import Code
 
-MAX_RECORD_CHARS: Final = MAX_LINE_CHARS
-"""Longest record, in characters; a quoted cell may span lines up to this."""
-MAX_RECORD_LINES: Final = 200
-"""Most physical lines of a record."""
 _MOST_TITLE_LINES: Final = 1000
 """Physical lines among which the header of a sheet is looked for, empty ones included."""
 _MOST_LINES: Final = 128
@@ -102,9 +109,13 @@ class CsvRecords:
         records, ends = self._records_of(lines, text)
         good, single = len(records), len(records) == len(lines)
         if not (single and is_text(text) and max(map(len, lines)) <= MAX_LINE_CHARS):
-            good = next((at for at in range(good) if not self._is_good(lines, ends, at)), good)
+            bad = (at for at in range(good) if not fits(lines[ends[at - 1] if at else 0 : ends[at]]))
+            good = next(bad, good)
+        if not single:
+            many = (at for at in range(good) if ends[at] - (ends[at - 1] if at else 0) > 1)
+            good = next((at for at in many if swallows_rows(records[at], self.delimiter, width)), good)
         if {*map(len, records)} != {width}:
-            good = next((at for at in range(good) if not _is_row(records[at], width)), good)
+            good = next((at for at in range(good) if not is_row(records[at], width)), good)
         if good == len(lines):
             return Block(range(first, first + good), records, is_plain(text, self.delimiter)), good
         starts = [first + end for end in (0, *ends)][:good]
@@ -131,14 +142,6 @@ class CsvRecords:
             pass  # what is wrong is told by `_one`, which reads the same record again
         return records, ends
 
-    @staticmethod
-    def _is_good(lines: list[str], ends: Sequence[int], at: int) -> bool:
-        """Whether a record is text and within the limits."""
-        own = lines[ends[at - 1] if at else 0 : ends[at]]
-        return (
-            len(own) <= MAX_RECORD_LINES and sum(map(len, own)) <= MAX_RECORD_CHARS and is_text("".join(own))
-        )
-
     def _one(self, width: int) -> Block | UnreadableRow | None:
         """The next record, read line by line; None at the end."""
         self._record = []
@@ -147,18 +150,23 @@ class CsvRecords:
         except StopIteration:
             self._reader = self._new_reader()
             return None
-        except csv.Error:
-            return self._give_up(Code.UNREADABLE_ROW, "the quotes do not match", width)
+        except csv.Error as error:
+            return self._give_up(Code.UNREADABLE_ROW, reason(error), width)
         except _RecordTooLong:
-            return self._give_up(Code.TOO_LARGE, "the row is longer than allowed", width)
-        if not _is_row(cells, width):
-            detail = f"{len(cells)} cells, the header has {width}"
-            return self._give_up(Code.UNREADABLE_ROW, detail, width)
+            return self._give_up(Code.TOO_LARGE, TOO_LONG, width)
+        if (wrong := self._wrong(cells, width)) is not None:
+            return self._give_up(Code.UNREADABLE_ROW, wrong, width)
         if not is_text("".join(self._record)):
             return self._give_up(
                 Code.UNREADABLE_ROW, "bytes that are no text in the file's encoding", width, whole=True
             )
         return Block([self._taken - len(self._record) + 1], [cells])
+
+    def _wrong(self, cells: Sequence[str], width: int) -> str | None:
+        """What is wrong with the cells of the record in hand, if anything."""
+        if len(self._record) > 1 and swallows_rows(cells, self.delimiter, width):
+            return swallowed(self._taken - len(self._record) + 1, self._taken)
+        return None if is_row(cells, width) else f"{len(cells)} cells, the header has {width}"
 
     def _new_reader(self) -> "Iterator[list[str]]":
         return csv.reader(self._feed(), delimiter=self.delimiter, strict=True)
@@ -187,15 +195,11 @@ class CsvRecords:
         """Give the record in hand up as far as no line of it looks like a row; the rest is read again."""
         lines = self._record
         rows = range(0) if whole else range(1, len(lines))
-        lost = next((at for at in rows if self._looks_like_row(lines[at], width)), len(lines))
+        lost = next((at for at in rows if looks_like_row(lines[at], self.delimiter, width)), len(lines))
         row = UnreadableRow(self._taken - len(lines) + 1, "".join(lines[:lost])[:MAX_RAW_CHARS], code, detail)
         self._give_back(lines[lost:])
         self._reader = self._new_reader()
         return row
-
-    def _looks_like_row(self, line: str, width: int) -> bool:
-        """Whether a line is a row of its own, good or bad, and no part of a quoted text."""
-        return line.count(self.delimiter) >= max(width // 2, 1)
 
     def _begin_of_header(self, titles: bool) -> str:
         """The line that the header begins with, which is the next one then.
@@ -239,11 +243,3 @@ def _unquoted(text: str, delimiter: str) -> list[list[str]] | None:
         if "\r" in text:
             return None
     return [line.split(delimiter) for line in text.removesuffix("\n").split("\n")]
-
-
-def _is_row(cells: Sequence[str], width: int) -> bool:
-    """Whether a record has as many cells as the header, empty ones behind a trailing delimiter apart.
-
-    An empty line, or one of delimiters and spaces, is as good as a row: it has no cells.
-    """
-    return not any(map(str.strip, cells[width:] if len(cells) >= width else cells))

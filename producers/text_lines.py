@@ -5,6 +5,7 @@ lone surrogates (PEP 383), by which the row they stand in is known to be unreada
 """
 
 import codecs
+import re
 from collections.abc import Iterator
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ MAX_LINE_CHARS: Final = 128 * 1024
 """Longest physical line, in characters; of a longer one only the beginning is kept."""
 _UTF16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 ZIP_MAGIC: Final = b"PK\x03\x04"
+_QUOTED: Final = re.compile(r'"[^"]*"').sub
 _BROKEN: Final = "\udcff"
 _DECIDING_BYTES: Final = 64 * 1024
 """How much of a file says what its encoding and its line ends are, however slowly it arrives."""
@@ -42,8 +44,7 @@ def text_lines(source: BinarySource, max_chars: int = MAX_LINE_CHARS) -> Iterato
     end = ""
     tail = ""
     for text in _texts(source):
-        # A file without a line feed at its beginning may end its lines with carriage returns.
-        end = end or ("\r" if "\r" in text and "\n" not in text else "\n")
+        end = end or _line_end(text)
         first, *rest = text.split(end)
         if not rest:
             tail = (tail + text)[: max_chars + 1]
@@ -55,6 +56,17 @@ def text_lines(source: BinarySource, max_chars: int = MAX_LINE_CHARS) -> Iterato
         yield lines
     if tail:
         yield [tail[: max_chars + 1]]
+
+
+def _line_end(text: str) -> str:
+    """How the lines end of a file that begins with this text: with a carriage return alone, or a line feed.
+
+    What stands in quotes does not count: a note may have the other one.
+    """
+    if "\r" not in text:
+        return "\n"
+    outside = _QUOTED("", text)
+    return "\r" if outside.count("\r") - outside.count("\r\n") > outside.count("\n") else "\n"
 
 
 def _texts(source: BinarySource) -> Iterator[str]:

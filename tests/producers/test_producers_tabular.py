@@ -376,3 +376,50 @@ def test_a_file_of_empty_lines_costs_no_memory_where_titles_may_stand() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 40_000_000
+
+
+@pytest.mark.parametrize("place", [0, 4, WIDTH - 1])
+@pytest.mark.parametrize("between", [0, 1, 5, 150])
+def test_rows_between_two_stray_quotes_come_out(place: int, between: int) -> None:
+    """A quoted text that holds rows is none: both lines are named, and what stands between them is read."""
+    opened, closed = cells(), cells()
+    opened[place] = '"stray'
+    closed[place] = 'stray"'
+    rows = read(file(GOOD, ",".join(opened), *[GOOD] * between, ",".join(closed), GOOD))
+    assert [row.line for row in rows] == list(range(2, 5 + between + 1))
+    bad = [row for row in rows if isinstance(row, UnreadableRow)]
+    assert [row.line for row in bad] == [3]
+    assert bad[0].detail.startswith(f"a quoted text from line 3 to line {4 + between} holds lines that are")
+
+
+@given(
+    st.lists(st.text("ab ,.", max_size=8).filter(lambda line: line.count(",") < 3), min_size=2, max_size=5),
+    st.integers(0, WIDTH - 1),
+)
+def test_a_note_of_several_lines_is_one_cell(lines: list[str], place: int) -> None:
+    """With commas in its lines, in whichever column it stands."""
+    row = cells()
+    row[place] = "\n".join(["note", *lines, "end"])
+    text = io.StringIO()
+    csv.writer(text).writerow(row)
+    (found,) = read(file() + text.getvalue().encode())
+    assert found == TableRow(2, dict(zip(HEADER, row, strict=True)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("note", ["a\nb", "a\r\nb\nc\nd\ne"])
+def test_line_feeds_in_quotes_of_a_file_with_carriage_returns(encoding: str, note: str) -> None:
+    """The line ends are those outside the quotes."""
+    data = "\r".join([",".join(HEADER), f'"{note}",' + ",".join(cells()[1:]), GOOD, ""]).encode(encoding)
+    first, second = read(data)
+    assert isinstance(first, TableRow)
+    assert first.cells[HEADER[0]] == note
+    assert second == TableRow(2 + 1 + note.count("\r"), GOOD_CELLS)
+
+
+def test_a_carriage_return_in_a_cell_without_quotes_is_told() -> None:
+    """It costs its row, with the reason, and no other one."""
+    rows = read(file(GOOD, GOOD.replace("v3", "v\r3"), GOOD))
+    assert [type(row) for row in rows] == [TableRow, UnreadableRow, TableRow]
+    assert isinstance(rows[1], UnreadableRow)
+    assert (rows[1].line, rows[1].detail) == (3, "a carriage return stands in a cell without quotes")

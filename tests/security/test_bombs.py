@@ -13,7 +13,7 @@ from api.errors import BadEncoding, BodyTooLarge, Invalid
 from api.middleware import MAX_MEMBERS, SMALL_BYTES, gunzip
 from api.parts import ApiParts
 from api.reads.service import parse
-from producers.csv_records import MAX_RECORD_CHARS
+from producers.csv_checks import MAX_RECORD_CHARS
 from producers.errors import FileRefused
 from producers.tabular import Table, TableRow, UnreadableRow
 from schemas.fields import PROFILES
