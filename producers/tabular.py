@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from producers.csv_records import CsvRecords
 from producers.decimal_comma import AMOUNTS, with_points, writes_commas
 from producers.errors import FileRefused
+from producers.exported_sheet import ExportedSheet
 from producers.header import Header, check_header
 from producers.table_rows import MAX_RAW_CHARS, Block, ColumnRows, Remark, Row, TableRow, UnreadableRow
 from producers.text_lines import ZIP_MAGIC, BinarySource
@@ -147,7 +148,10 @@ def open_records(source: BinarySource, profile: str) -> Records:
     """
     first = source.read(len(ZIP_MAGIC))
     begun, titles = _Begun(first, source), profile == SOURCE_PROFILES["sheet"]
-    return XlsxRecords(begun, titles) if first == ZIP_MAGIC else CsvRecords(begun, titles)
+    if first == ZIP_MAGIC:
+        return XlsxRecords(begun, titles)
+    records = CsvRecords(begun, titles)
+    return ExportedSheet(records) if titles else records
 
 
 class _Begun:
