@@ -1,4 +1,4 @@
-"""The lines of one file that are refused now, in order: where the record lies that speaks for each of them.
+"""The lines of one file that are refused now, in order: where their records lie.
 
 Values always go as parameters. Everything here may raise the driver's exceptions.
 """
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from clickhouse_connect.driver.client import Client
 
 _LINES: Final = """
-SELECT line, speaker.1, speaker.2
+SELECT line, sent.1, sent.2, speaker.1, speaker.2
 FROM
 (
     SELECT
@@ -30,7 +30,15 @@ FROM
                 WHERE organization_id = {organization:String} AND replay_of IS NOT NULL)))
     GROUP BY line
     HAVING countIf(outcome != 'quarantined') = 0
-)
+) AS refused
+INNER JOIN
+(
+    SELECT line, argMin((topic, position), position) AS sent
+    FROM ledger_rows
+    WHERE organization_id = {organization:String} AND dataset_id = {dataset:String}
+        AND source_ref = {ref:String} AND line > {after:UInt32} AND replay_of IS NULL
+    GROUP BY line
+) AS original USING line
 ORDER BY line
 LIMIT {limit:UInt32}
 """
@@ -39,11 +47,26 @@ A line that was delivered twice is one row; of the records that speak the first 
 
 
 class RefusedLine(NamedTuple):
-    """One line, and topic and position of the record that speaks for it."""
+    """One line: where the record lies that it was sent as, and the one that speaks for it now.
+
+    They are the same unless it was replayed, corrected or not, and refused again.
+    """
 
     line: int
+    sent_topic: str
+    sent_position: int
     topic: str
     position: int
+
+    @property
+    def sent(self) -> tuple[str, int]:
+        """Topic and position of the row as it was sent."""
+        return self.sent_topic, self.sent_position
+
+    @property
+    def now(self) -> tuple[str, int]:
+        """Topic and position of what speaks for it."""
+        return self.topic, self.position
 
 
 def refused_lines(

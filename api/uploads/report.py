@@ -53,7 +53,10 @@ def _parts(app: Running, upload: Upload, page: Sequence[RefusedLine]) -> Iterato
         yield _lines([[*[""] * len(upload.columns), "", "", upload.error, upload.detail or "", ""]])
     while page:
         sealed = _sealed(app, page)
-        made = [_reported(opener, upload.columns, line, sealed.get(line[1:])) for line in page]
+        made = [
+            _reported(opener, upload.columns, line.line, sealed.get(line.sent), sealed.get(line.now))
+            for line in page
+        ]
         yield _lines([row for rows in made for row in rows])
         if len(page) < PAGE:
             return
@@ -68,24 +71,29 @@ def _page(app: Running, upload: Upload, after: int) -> list[RefusedLine]:
 def _sealed(app: Running, page: Sequence[RefusedLine]) -> dict[tuple[str, int], RefusedRow]:
     """The sealed originals of a page, by topic and position."""
     found: dict[tuple[str, int], RefusedRow] = {}
-    for topic in {line.topic for line in page}:
-        positions = [line.position for line in page if line.topic == topic]
-        rows = app.store.ask(sealed_rows, topic, positions)
+    places = {place for line in page for place in (line.sent, line.now)}
+    for topic in {topic for topic, _ in places}:
+        rows = app.store.ask(sealed_rows, topic, [position for own, position in places if own == topic])
         found |= {(topic, row.position): row for row in rows}
     return found
 
 
 def _reported(
-    opener: Opener, columns: Sequence[str], line: RefusedLine, row: RefusedRow | None
+    opener: Opener, columns: Sequence[str], line: int, sent: RefusedRow | None, now: RefusedRow | None
 ) -> list[list[str]]:
-    """One row of the report for each fault of a row."""
-    original = _opened(opener, row)
+    """One row of the report for each fault of a row, which is shown as it was sent.
+
+    Its faults are its own, not those of a correction that was refused; a row that only waited for
+    something and was refused afterwards has those that were found then.
+    """
+    original = _opened(opener, sent)
     cells, raw = _cells(original, columns) if original else ({}, "")
     shown = [cells.get(column, "") for column in columns]
+    row = now if sent and all(reason in _MORE for reason in sent.reasons) else sent
     reasons = row.reasons if row else [""]
     said = {original.unreadable: row.details} if row and original and row.details else {}
     return [
-        [*shown, str(line.line), field, code, (said.get(code) or detail) if original else _CLOSED, raw]
+        [*shown, str(line), field, code, (said.get(code) or detail) if original else _CLOSED, raw]
         for code, field, detail in map(told, reasons)
     ]
 

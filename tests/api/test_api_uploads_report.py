@@ -158,7 +158,7 @@ async def test_no_cell_is_a_formula(uploaded: Uploaded) -> None:
 
 
 async def test_it_tells_what_is_refused_now(uploaded: Uploaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row whose replay was accepted is gone, one refused again shows the latest; a redelivery is no row."""
+    """A row whose replay was accepted is gone, one refused again is as sent; a redelivery is no row."""
     monkeypatch.setattr(report, "PAGE", 2)
     for line in (2, 3, 4, 5, 6):
         at = uploaded.refuse(line, "missing:METER_ID")
@@ -171,8 +171,28 @@ async def test_it_tells_what_is_refused_now(uploaded: Uploaded, monkeypatch: pyt
             uploaded.refuse(line, "bad_decimal:PAYMENT_AMOUNT", replay_of=at, PAYMENT_AMOUNT="y")
     found = [(row["line"], row["reason"], row["PAYMENT_AMOUNT"]) for row in await uploaded.report()]
     assert found == [
-        ("2", "missing", "x"), ("3", "missing", "x"), ("5", "bad_decimal", "y"), ("6", "missing", "x")
+        ("2", "missing", "x"), ("3", "missing", "x"), ("5", "missing", "x"), ("6", "missing", "x")
     ]  # fmt: skip
+
+
+async def test_a_row_that_waited_has_the_faults_that_were_found_then(uploaded: Uploaded) -> None:
+    """Nobody corrected it, and what it waited for is there: its cells as sent, its faults of now."""
+    at = uploaded.refuse(2, "unknown_dataset")
+    at = uploaded.refuse(2, "unknown_organization", replay_of=at)
+    uploaded.refuse(2, "bad_decimal:PAYMENT_AMOUNT", replay_of=at)
+    (row,) = await uploaded.report()
+    assert (row["reason"], row["field"], row["PAYMENT_AMOUNT"]) == ("bad_decimal", "PAYMENT_AMOUNT", "x")
+
+
+async def test_a_correction_of_a_correction_is_not_what_was_sent(uploaded: Uploaded) -> None:
+    """However often a row was sent again: the report helps to mend the file."""
+    at = uploaded.refuse(2, "missing:METER_ID", METER_ID="")
+    at = uploaded.refuse(2, "bad_decimal:PAYMENT_AMOUNT", replay_of=at, PAYMENT_AMOUNT="y", CUSTOMER_NAME="Z")
+    uploaded.refuse(2, "bad_timestamp:TIMESTAMP", replay_of=at, TIMESTAMP="z")
+    (row,) = await uploaded.report()
+    assert (row["reason"], row["METER_ID"], row["PAYMENT_AMOUNT"], row["CUSTOMER_NAME"]) == (
+        "missing", "", "x", NAME
+    )  # fmt: skip
 
 
 async def test_each_download_is_in_the_audit(uploaded: Uploaded) -> None:
