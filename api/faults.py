@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, Field
 
-from schemas.faults import told
 from schemas.fields import BY_NAME
 from schemas.forms import form_of
+from schemas.sentences import told
 
 
 class FaultOut(BaseModel):

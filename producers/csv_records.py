@@ -225,7 +225,8 @@ class CsvRecords:
         """
         line = self.header_line
         if len(first) > MAX_LINE_CHARS:
-            raise FileRefused(Code.BAD_HEADER, "the header is longer than allowed").on_line(line)
+            text = f"the header is longer than allowed: its line has more than {MAX_LINE_CHARS:,} characters"
+            raise FileRefused(Code.BAD_HEADER, text).on_line(line)
         try:
             cells = next(self._reader)
         except (csv.Error, _RecordTooLong, StopIteration):

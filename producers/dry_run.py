@@ -193,9 +193,9 @@ def name_warnings(name: str, profile: str) -> list[Remark]:
     allowed = {"s3": {FILE_NAME}, "upload": {FILE_NAME, workbook}}.get(profile, {name})
     if name in allowed:
         return []
-    return [
-        Remark("wrong_name", f"the file must be named exactly {' or '.join(sorted(allowed))} when it is sent")
-    ]
+    expected = " or ".join(sorted(allowed))
+    text = f"the file must be named exactly {expected} when it is sent; found {name[-80:]!r}"
+    return [Remark("wrong_name", text)]
 
 
 def _unknown_columns(rows: Sequence[Row]) -> Iterator[str]:

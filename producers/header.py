@@ -113,9 +113,10 @@ def _fault(at: int, name: str) -> HeaderFault | None:
     if meant:
         field = ALIASES.get(meant, meant)
         return HeaderFault(field, f"column {at}: found {name!r}, expected {meant!r}")
-    if len(name) > MAX_ID or not name.isprintable():
-        detail = f"column {at}: the name is too long or has characters that cannot be printed"
-        return HeaderFault("", detail)
+    if len(name) > MAX_ID:
+        return HeaderFault("", f"column {at}: the name has {len(name)} characters; at most {MAX_ID} are read")
+    if not name.isprintable():
+        return HeaderFault("", f"column {at}: the name has characters that cannot be printed")
     return None
 
 

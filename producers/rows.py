@@ -32,7 +32,8 @@ Headers = Sequence[tuple[str, bytes]]
 _FILES_REMEMBERED: Final = 4
 _FITS_BYTES: Final = 100_000
 """A key, a value and a seal up to this fit a record."""
-_TOO_LONG: Final = "the row is longer than a record may be"
+_MOST_BYTES: Final = MAX_ROW_BYTES - _LINEAGE_BYTES
+_TOO_LONG: Final = f"the row, with what of it is sealed, is longer than the {_MOST_BYTES:,} bytes of a record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ def _fits(key: bytes, value: bytes, own: Headers) -> bool:
     size = len(key) + len(value)
     for _, data in own:
         size += len(data)
-    return size <= MAX_ROW_BYTES - _LINEAGE_BYTES
+    return size <= _MOST_BYTES
 
 
 def _escaped(text: str) -> bool:

@@ -179,7 +179,8 @@ def refuse_unfit(name: str, size: int) -> None:
         FileRefused: its name is another one, or it has more bytes than a store copies at once.
     """
     if name != FILE_NAME:
-        raise FileRefused(Code.WRONG_NAME, f"the file must be named exactly {FILE_NAME}")
+        text = f"the file must be named exactly {FILE_NAME}; found {name[-80:]!r}"
+        raise FileRefused(Code.WRONG_NAME, text)
     if size > MAX_COPY_BYTES:
         raise FileRefused(
             Code.TOO_LARGE,

@@ -4,8 +4,7 @@ A sentence never contains the value: values may be personal data.
 """
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -61,29 +60,6 @@ class RowError:
     field: str
     code: Code
     detail: str
-
-
-class Told(NamedTuple):
-    """A stored reason in its parts; `field` is empty when it is the row as a whole."""
-
-    code: str
-    field: str
-    detail: str
-
-
-def told(stored_reason: str) -> Told:
-    """A reason as it is stored (`code` or `code:FIELD`), with its sentence.
-
-    One that only another release knows keeps its code and has no sentence.
-    """
-    code, _, field = stored_reason.partition(":")
-    return Told(code, field, SENTENCES[Code(code)] if code in set(Code) else "")
-
-
-@cache
-def row_error(field: str, code: Code) -> RowError:
-    """The fault `code` of a field, with its sentence."""
-    return RowError(field, code, SENTENCES[code])
 
 
 def fault(code: Code) -> PydanticCustomError:

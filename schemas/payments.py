@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from schemas.cells import PLACEHOLDERS, spoiled_ids
 from schemas.currencies import Currency, resolve
 from schemas.custom import KNOWN_KEYS, canonical_row, custom_cell
-from schemas.faults import RowError, column_faults, row_error
+from schemas.faults import RowError, column_faults
 from schemas.fields import (
     BY_NAME,
     CUSTOM,
@@ -27,6 +27,7 @@ from schemas.outcomes import Code
 from schemas.payment_columns import columns_of, hashes_of
 from schemas.payment_model import COLUMNS, TEXT_KINDS
 from schemas.quantities import Pair, settle
+from schemas.sentences import candidates_found, length_found, row_error
 
 PaymentRow = Mapping[str, Any]
 _CURRENCY: Final = frozenset({"PAYMENT_CURRENCY"})
@@ -82,10 +83,20 @@ class _Faults:
 
     def __init__(self) -> None:
         self.by_row: dict[int, dict[str, Code]] = {}
+        self._found: dict[tuple[int, str], str] = {}
 
-    def add(self, index: int, name: str, code: Code) -> None:
-        """Note a fault, unless the cell already has one."""
+    def add(self, index: int, name: str, code: Code, found: str = "") -> None:
+        """Note a fault, unless the cell already has one; `found` is what may be told of the cell."""
         self.by_row.setdefault(index, {}).setdefault(name, code)
+        if found:
+            self._found[index, name] = found
+
+    def errors(self) -> dict[int, list[RowError]]:
+        """The faults by row, in order."""
+        return {
+            index: [row_error(name, code, self._found.get((index, name), "")) for name, code in own.items()]
+            for index, own in sorted(self.by_row.items())
+        }
 
 
 class _Cells(NamedTuple):
@@ -131,9 +142,10 @@ def _validated(raw: dict[str, list[Any]], faults: _Faults) -> dict[str, list[Any
     try:
         fields = COLUMNS.validate_python(raw)
     except ValidationError as error:
-        faults.by_row = column_faults(error)
-        for index, codes in faults.by_row.items():
-            for name in codes:
+        for index, codes in column_faults(error).items():
+            for name, code in codes.items():
+                too_long = code is Code.TOO_LONG
+                faults.add(index, name, code, length_found(name, raw[name][index]) if too_long else "")
                 raw[name][index] = None
         fields = COLUMNS.validate_python(raw)
     for name, cells in fields.items():
@@ -196,7 +208,8 @@ def _currencies(fields: Mapping[str, list[Any]], groups: _Groups, rows: int, fau
             currency = given[index]
             code = filled if currency is None else resolve(currency, default)
             if code is None:
-                faults.add(index, "PAYMENT_CURRENCY", Code.AMBIGUOUS_CURRENCY)
+                meant = candidates_found(currency.codes) if currency else ""
+                faults.add(index, "PAYMENT_CURRENCY", Code.AMBIGUOUS_CURRENCY, meant)
             else:
                 codes[index] = code
     return codes
@@ -227,10 +240,6 @@ def _finish(cells: _Cells, codes: list[str], rows: int, faults: _Faults) -> Paym
         fields = {name: [column[index] for index in valid] for name, column in fields.items()}
         custom = custom and [custom[index] for index in valid]
         codes = [codes[index] for index in valid]
-    errors = {
-        index: [row_error(name, code) for name, code in found.items()]
-        for index, found in sorted(faults.by_row.items())
-    }
     return PaymentBatch(
-        valid, columns_of(fields, custom, codes), hashes_of(fields, custom, len(valid)), errors
+        valid, columns_of(fields, custom, codes), hashes_of(fields, custom, len(valid)), faults.errors()
     )

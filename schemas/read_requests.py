@@ -13,11 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidatio
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from schemas.faults import row_error
 from schemas.json_members import repeated_member
 from schemas.outcomes import Code
 from schemas.read_model import EnergyCell, ReadType, Unit
 from schemas.reads import ReadValidator
+from schemas.sentences import row_error
 from schemas.timestamps import MomentCell, is_naive, parse_timestamp
 
 MAX_READS: Final = 10_000

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from schemas.cells import PLACEHOLDERS
 from schemas.content import content_hash
-from schemas.faults import RowError, column_faults, row_error
+from schemas.faults import RowError, column_faults
 from schemas.outcomes import Code
 from schemas.read_model import AGGREGATE, COLUMNS, HISTORY, READ_FIELDS, to_wh
+from schemas.sentences import row_error
 
 CLOCK_TOLERANCE_MS: Final = 5 * 60_000
 """How far ahead of ours a device's clock may be (milliseconds)."""

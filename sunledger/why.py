@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
-from schemas.faults import told
+from schemas.sentences import told
 from sunledger.demo.client import ApiClient, ApiRefused
 from sunledger.embedded.files import read_json
 from sunledger.settings import WhySettings, load

@@ -14,9 +14,10 @@ from api.tables import Upload
 from api.uploads import repository
 from api.uploads.repository import source_ref
 from schemas.csv_cells import harmless
-from schemas.faults import told
 from schemas.fields import CUSTOM
+from schemas.outcomes import Code
 from schemas.personal import Pseudonymizer, Sealer
+from schemas.sentences import told
 from schemas.unknown_columns import as_sent
 from sinks.quarantine import RefusedRow, sealed_rows
 from sinks.refused_lines import RefusedLine, refused_lines
@@ -25,6 +26,10 @@ PAGE: Final = 1000
 """Rows that are asked for, and opened, at once."""
 ADDED: Final = ("line", "field", "reason", "detail", "raw")
 """Columns behind those of the file; `raw` is the text of a row that the reader could not take apart."""
+_WAITED: Final = frozenset(
+    {Code.UNKNOWN_ORGANIZATION, Code.UNKNOWN_DATASET, Code.STORE_REFUSED, Code.KILLED_WORKER}
+)
+"""Reasons that say nothing of a row's cells."""
 _CLOSED: Final = "the original cannot be opened: it was sealed under another secret"
 
 
@@ -89,7 +94,8 @@ def _reported(
     original = _opened(opener, sent)
     cells, raw = _cells(original, columns) if original else ({}, "")
     shown = [cells.get(column, "") for column in columns]
-    row = now if sent and all(reason in _MORE for reason in sent.reasons) else sent
+    waited = sent is not None and _WAITED.issuperset(reason.partition(":")[0] for reason in sent.reasons)
+    row = now if waited else sent
     reasons = row.reasons if row else [""]
     said = {original.unreadable: row.details} if row and original and row.details else {}
     return [

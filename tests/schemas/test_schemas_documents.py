@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from schemas import headers
 from schemas.documents import payment_schema, schemas_by_topic
-from schemas.faults import SENTENCES, told
+from schemas.faults import SENTENCES
 from schemas.fields import FIELDS, PROFILES
 from schemas.outcomes import Code
 from schemas.registry import REGISTRY_MODELS, DatasetMessage, DeviceMessage
+from schemas.sentences import told
 from schemas.topics import REGISTRY_KINDS, TOPICS
 
 COMMON = {"id": "ds_1", "number": 1, "version": 1, "changed_at": "2024-01-01T00:00:00.000Z"}

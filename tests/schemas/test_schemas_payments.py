@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from payment_rows import faults, row, stored, verdict
 
-from schemas.fields import EXAMPLES, FIELDS, MAX_CELL, MAX_ID, NAMES, PROFILES
+from schemas.fields import BY_NAME, CUSTOM, EXAMPLES, FIELDS, MAX_CELL, MAX_ID, NAMES, PROFILES
 from schemas.outcomes import Code
 from schemas.payment_model import RECORD
 from schemas.payments import PaymentContext, PaymentValidator
+from schemas.quantities import TRANSACTION_TYPES
 
 UPLOAD = PaymentContext("upload", default_currency="NGN")
 
@@ -312,6 +313,32 @@ def test_details_never_contain_the_value() -> None:
     cells = dict.fromkeys((field.name for field in FIELDS), secret)
     for error in verdict(cells).errors[0]:
         assert "Secret" not in f"{error.field}{error.code}{error.detail}"
+
+
+def test_faults_say_what_is_allowed_and_what_was_found() -> None:
+    """The types, the limit beside the length, the currencies that a name can mean: one look is enough."""
+    cells = row(
+        TRANSACTION_TYPE="GIFT", METER_ID=" " + "x" * 300, STATUS="y" * 5000, PAYMENT_CURRENCY="franc",
+        FAILED_BATTERY_CAPACITY_COUNT="-1", custom={"a": "x" * 5000},
+    )  # fmt: skip
+    details = {error.field: error.detail for error in verdict(cells).errors[0]}
+    assert all(name in details["TRANSACTION_TYPE"] for name in TRANSACTION_TYPES)
+    assert details["METER_ID"] == "the text is longer than allowed: at most 256 characters; found 300"
+    assert details["STATUS"].endswith("at most 4096 characters; found 5000")
+    assert "code; it can be " in details["PAYMENT_CURRENCY"]
+    assert "XOF" in details["PAYMENT_CURRENCY"]
+    assert "0 to 4294967295" in details["FAILED_BATTERY_CAPACITY_COUNT"]
+    assert "4096" in details[CUSTOM]
+
+
+@given(st.sampled_from([field.name for field in FIELDS]), st.text("QZ7", min_size=3), st.integers(0, 5000))
+def test_no_detail_holds_a_value(name: str, secret: str, more: int) -> None:
+    """Whatever a cell has: of a personal one not even the length is told."""
+    text = f"{secret}Quillfeather" + "z" * more
+    found = verdict({**row(), name: text}).errors.get(0, [])
+    assert all(secret not in error.detail and "Quill" not in error.detail for error in found)
+    if BY_NAME[name].personal:
+        assert all("found" not in error.detail for error in found)
 
 
 _JSON = st.recursive(
