@@ -15,7 +15,7 @@ from producers.table_rows import ColumnRows, Remark, Row, TableRow
 from schemas.fields import CUSTOM, FILE_NAME, NAMES
 from schemas.outcomes import Outcome
 from schemas.personal import Pseudonymizer
-from schemas.unknown_columns import looks_personal
+from schemas.personal_values import looks_personal
 from schemas.versions import Sight
 
 AS_SENT: Final = "_AS_SENT"

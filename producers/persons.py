@@ -8,7 +8,8 @@ from producers.header import Header
 from producers.json_rows import entry
 from schemas.fields import PERSONAL
 from schemas.personal import Pseudonymizer, Sealer
-from schemas.unknown_columns import may_look_personal, sounds_personal
+from schemas.personal_names import sounds_personal
+from schemas.personal_values import any_looks_personal
 
 MOST_PERSONS: Final = 50_000
 """How many are remembered, the latest ones; some 60 MB."""
@@ -46,12 +47,12 @@ class Persons:
         self._header = header
         columns = list(zip(header.names, header.known, strict=True))
         self._watched = [
-            at for at, (name, known) in enumerate(columns) if not known and sounds_personal(name) is None
+            at for at, (name, known) in enumerate(columns) if not known and not sounds_personal(name)
         ]
         self._places = [
             at
             for at, (name, known) in enumerate(columns)
-            if (name in PERSONAL if known else sounds_personal(name) is not None)
+            if (name in PERSONAL if known else sounds_personal(name))
         ]
         self._known: OrderedDict[tuple[str, ...], Person] = OrderedDict()
         self._texts: dict[int, OrderedDict[str, _Text]] = {
@@ -70,7 +71,7 @@ class Persons:
 
     def _watch(self, columns: Sequence[Sequence[str]]) -> None:
         """Take the unknown columns in which something looks personal among the personal ones."""
-        if found := [at for at in self._watched if may_look_personal(columns[at])]:
+        if found := [at for at in self._watched if any_looks_personal(columns[at])]:
             self._watched = [at for at in self._watched if at not in found]
             self._places = sorted((*self._places, *found))
             self._known.clear()

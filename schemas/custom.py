@@ -6,6 +6,7 @@ from typing import Any, Final
 from schemas.cells import has_control_character, is_missing, json_text, trim
 from schemas.fields import ALIASES, CUSTOM, MAX_CELL, MAX_ID, NAMES
 from schemas.outcomes import Code
+from schemas.personal_cells import token_fault
 
 MAX_CUSTOM: Final = 256
 """Most unknown columns of a row."""
@@ -60,7 +61,8 @@ def _free(name: str, value: Any, taken: Mapping[str, Any]) -> str:
 def custom_cell(value: Any) -> dict[str, str] | Code:
     """The texts of unknown columns, or the code of the first fault among them.
 
-    Numbers, booleans and nested values of direct publishers become their JSON text.
+    Numbers, booleans and nested values of direct publishers become their JSON text. Nothing stands in place
+    of a value that cannot be kept: its row is refused.
     """
     if not isinstance(value, Mapping):
         return {} if value is None else Code.WRONG_TYPE
@@ -68,22 +70,35 @@ def custom_cell(value: Any) -> dict[str, str] | Code:
         return Code.TOO_LONG
     texts: dict[str, str] = {}
     for name, cell in value.items():
-        text = trim(cell) if isinstance(cell, str) else json_text(cell)
+        text = custom_text(cell)
         if text == "" or cell is None:
             continue
-        fault = _fault(name, text)
+        fault = _name_fault(name) or custom_fault(text)
         if fault:
             return fault
         texts[name] = text or ""
     return texts
 
 
-def _fault(name: Any, text: str | None) -> Code | None:
-    """What is wrong with an unknown column, if anything."""
-    if not isinstance(name, str) or text is None:
+def custom_text(value: Any) -> str | None:
+    """The text of an unknown column's value; None for one that cannot be written as JSON."""
+    return trim(value) if isinstance(value, str) else json_text(value)
+
+
+def custom_fault(text: str | None) -> Code | None:
+    """What is wrong with the text of an unknown column, if anything; a fault token says it of another."""
+    if text is None:
         return Code.WRONG_TYPE
-    if len(name) > MAX_ID or len(text) > MAX_CELL:
+    if len(text) > MAX_CELL:
         return Code.TOO_LONG
-    if has_control_character(name) or has_control_character(text, many_lines=True):
+    if has_control_character(text, many_lines=True):
         return Code.CONTROL_CHARACTER
-    return None
+    return token_fault(text)
+
+
+def _name_fault(name: Any) -> Code | None:
+    if not isinstance(name, str):
+        return Code.WRONG_TYPE
+    if len(name) > MAX_ID:
+        return Code.TOO_LONG
+    return Code.CONTROL_CHARACTER if has_control_character(name) else None

@@ -18,11 +18,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.cells import is_missing, json_text, plain_text
-from schemas.custom import KNOWN_KEYS, aliases_in_force
+from schemas.custom import KNOWN_KEYS, aliases_in_force, custom_fault, custom_text
 from schemas.fields import BY_NAME, CUSTOM, NAMES, PERSONAL, Field
 from schemas.outcomes import Code
 from schemas.personal_cells import TOKEN_PREFIX, is_protected, personal_fault, token
-from schemas.unknown_columns import looks_personal, sounds_personal
+from schemas.unknown_columns import is_personal
 
 PseudonymProfile = Literal["hmac", "sha256"]
 MIN_SECRET_BYTES: Final = 16
@@ -105,9 +105,9 @@ class Pseudonymizer:
     def protect(self, organization_id: str, row: dict[str, Any]) -> dict[str, str]:
         """Replace the personal values of a row in place; returns the originals that were replaced.
 
-        A good value becomes its pseudonym, a faulty one a token that names the fault. Missing values,
-        pseudonyms and tokens stay. Unknown columns that sound or look personal (`schemas.unknown_columns`)
-        are replaced too, at the top and under `custom`.
+        A good value becomes its pseudonym, a faulty one a token that names the fault, for which validation
+        refuses the row as it would for the value. Missing values, pseudonyms and tokens stay. Unknown columns
+        that are personal (`schemas.unknown_columns`) are replaced too, at the top and under `custom`.
         """
         replaced: dict[str, str] = {}
         for name in PERSONAL:
@@ -159,29 +159,28 @@ class Pseudonymizer:
         for key, value in list(row.items()):
             if key in KNOWN_KEYS:
                 continue
-            if key in aliases:
-                field = BY_NAME[aliases[key]] if aliases[key] in PERSONAL else None
-            else:
-                field = _unknown_field(key, value)
-            if field is not None:
-                self._replace(organization_id, row, key, field, replaced, key)
+            if key not in aliases:
+                if is_personal(key, value):
+                    self._replace(organization_id, row, key, None, replaced, key)
+            elif aliases[key] in PERSONAL:
+                self._replace(organization_id, row, key, BY_NAME[aliases[key]], replaced, key)
 
     def _protect_custom(self, organization_id: str, custom: dict[str, Any], replaced: dict[str, str]) -> None:
         """The same under `custom`, where names of fields are names like any other."""
         for key, value in list(custom.items()):
-            field = _unknown_field(key, value)
-            if field is not None:
-                self._replace(organization_id, custom, key, field, replaced, _custom_name(key))
+            if is_personal(key, value):
+                self._replace(organization_id, custom, key, None, replaced, _custom_name(key))
 
     def _replace(
         self,
         organization_id: str,
         row: dict[str, Any],
         key: str,
-        field: Field,
+        field: Field | None,
         replaced: dict[str, str],
         name: str,
     ) -> None:
+        """Replace one value of a field, or of an unknown column; its original is noted under `name`."""
         value = row[key]
         if not (is_missing(value) or is_protected(value)):
             replaced[name] = value if isinstance(value, str) else json_text(value) or ""
@@ -194,29 +193,17 @@ class Pseudonymizer:
             key: name of the field, or of the unknown column.
             custom: whether it stands under `custom`.
         """
-        known = BY_NAME[key] if key in PERSONAL else None
-        field = _unknown_field(key, text) if custom else known
-        if field is None or is_missing(text) or is_protected(text):
+        if is_missing(text) or is_protected(text):
             return None
-        return self._stand_in(organization_id, field, text)
+        if custom:
+            return self._stand_in(organization_id, None, text) if is_personal(key, text) else None
+        return self._stand_in(organization_id, BY_NAME[key], text) if key in PERSONAL else None
 
-    def _stand_in(self, organization_id: str, field: Field, value: Any) -> str:
-        """A pseudonym, or the token of the value's fault."""
-        found = personal_fault(field, value)
-        return token(found) if found else self.pseudonym(organization_id, plain_text(value) or "")
-
-
-def _unknown_field(key: str, value: Any) -> Field | None:
-    """The personal field that an unknown column with this value is treated as; None for none.
-
-    What is no text or number is personal as a whole: nobody looks inside it.
-    """
-    if key in PERSONAL:
-        return BY_NAME[key]
-    field = sounds_personal(key)
-    if field is None and (isinstance(value, dict | list) or looks_personal(value)):
-        return BY_NAME["NOTES"]
-    return field
+    def _stand_in(self, organization_id: str, field: Field | None, value: Any) -> str:
+        """A pseudonym, or the token of the value's fault; of an unknown column that of its text."""
+        text = custom_text(value) if field is None else plain_text(value)
+        found = custom_fault(text) if field is None else personal_fault(field, value)
+        return token(found) if found else self.pseudonym(organization_id, text or "")
 
 
 def _custom_name(key: str) -> str:

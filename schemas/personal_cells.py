@@ -33,6 +33,11 @@ def token(code: Code) -> str:
     return TOKEN_PREFIX + code.value
 
 
+def token_fault(text: str) -> Code | None:
+    """The fault that a token stands for; None for any other text."""
+    return _TOKENS.get(text)
+
+
 def is_protected(value: Any) -> bool:
     """True for a pseudonym and for a fault token, which reveal nothing."""
     return isinstance(value, str) and (_PSEUDONYM(value) is not None or value in _TOKENS)
@@ -58,8 +63,8 @@ def _is_float_phone(text: str) -> bool:
 
 def _known_token(text: str) -> str:
     """Raise the fault a token stands for."""
-    if text.startswith(TOKEN_PREFIX) and text in _TOKENS:
-        raise fault(_TOKENS[text])
+    if text.startswith(TOKEN_PREFIX) and (code := token_fault(text)):
+        raise fault(code)
     return text
 
 
