@@ -8,6 +8,7 @@ import pycountry
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from schemas.currencies import CODES
 from schemas.registry import storable
 
 _DIGITS: Final = re.compile(r"(?:\d[\s().-]*){7,}")
@@ -40,9 +41,9 @@ def _country(text: str) -> str:
 
 
 def _currency(text: str) -> str:
-    """ISO 4217 code in any case."""
+    """ISO 4217 code, in any case, of what somebody can be paid in."""
     code = text.upper()
-    if pycountry.currencies.get(alpha_3=code) is None:
+    if code not in CODES:
         raise PydanticCustomError("unknown_currency", "Expected an ISO 4217 currency code.")
     return code
 

@@ -19,8 +19,17 @@ from schemas.outcomes import Code
 
 MAX_TEXT: Final = 64
 """Longest text that is looked at as a currency, in characters."""
-# Funds, metals and test codes have names such as Gold, which nobody is paid in by that name.
-_NAMED_SUPRANATIONAL: Final = frozenset({"XOF", "XAF", "XCD", "XPF", "XCG"})
+_SUPRANATIONAL: Final = frozenset({"XOF", "XAF", "XCD", "XPF", "XCG"})
+_FUNDS: Final = frozenset({"BOV", "CHE", "CHW", "CLF", "COU", "MXV", "USN", "UYI", "UYW"})
+CODES: Final = frozenset(
+    currency.alpha_3
+    for currency in pycountry.currencies
+    if currency.alpha_3 not in _FUNDS
+    and (not currency.alpha_3.startswith("X") or currency.alpha_3 in _SUPRANATIONAL)
+)
+"""Codes of ISO 4217 that somebody can be paid in: no metals, funds, units of account, XTS and XXX."""
+_ENDINGS: Final = ("/=", "/")
+"""Folded `/=` and `/-`, which stand behind amounts in shillings, and so behind their names."""
 _SEPARATORS: Final = re.compile(r"[\s.\-_]+")
 
 
@@ -42,19 +51,18 @@ def fold(name: str) -> str:
     """A name without case, accents, full stops and doubled separators."""
     decomposed = unicodedata.normalize("NFKD", name.casefold().replace("\u2019", "'"))
     bare = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return _SEPARATORS.sub(" ", bare).strip()
+    return _SEPARATORS.sub(" ", bare.casefold()).strip()
 
 
 def _table() -> dict[str, tuple[str, ...]]:
     """Folded name or code → candidate codes. Codes win over names that look like them."""
     table: dict[str, tuple[str, ...]] = {}
     for currency in pycountry.currencies:
-        if not currency.alpha_3.startswith("X") or currency.alpha_3 in _NAMED_SUPRANATIONAL:
+        if currency.alpha_3 in CODES:
             name = fold(currency.name)
             table[name] = (*table.get(name, ()), currency.alpha_3)
     table.update((fold(name), codes) for name, codes in NAMES.items())
-    codes = [currency.alpha_3 for currency in pycountry.currencies]
-    table.update((code.lower(), (code,)) for code in (*codes, *WITHDRAWN_CODES))
+    table.update((code.lower(), (code,)) for code in (*CODES, *WITHDRAWN_CODES))
     return table
 
 
@@ -68,14 +76,11 @@ def parse_currency(text: str) -> Currency:
         PydanticCustomError: `unknown_currency`.
     """
     name = fold(text) if len(text) <= MAX_TEXT else ""
-    codes = _CANDIDATES.get(name)
-    if codes is None:
-        # "C.F.A." and "U S D" lose their separators only when nothing else is known by that name.
-        name = name.replace(" ", "")
-        codes = _CANDIDATES.get(name)
-    if codes is None:
-        raise fault(Code.UNKNOWN_CURRENCY)
-    return Currency(text, codes, codes[0] if len(codes) == 1 else name)
+    # "C.F.A." and "U S D" lose separators, "KES/=" its ending, only when nothing else is known by that name.
+    for form in (name, squeezed := name.replace(" ", ""), *(squeezed.removesuffix(end) for end in _ENDINGS)):
+        if codes := _CANDIDATES.get(form):
+            return Currency(text, codes, codes[0] if len(codes) == 1 else form)
+    raise fault(Code.UNKNOWN_CURRENCY)
 
 
 def resolve(currency: Currency, default: str | None) -> str | None:

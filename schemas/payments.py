@@ -79,7 +79,7 @@ class PaymentBatch:
 
 
 class _Faults:
-    """Faults found so far, one per row and field."""
+    """Faults found so far, one per row and field; and what the ambiguous currencies among them can mean."""
 
     def __init__(self) -> None:
         self.by_row: dict[int, dict[str, Code]] = {}
@@ -207,11 +207,12 @@ def _currencies(fields: Mapping[str, list[Any]], groups: _Groups, rows: int, fau
         for index in indexes:
             currency = given[index]
             code = filled if currency is None else resolve(currency, default)
-            if code is None:
-                meant = candidates_found(currency.codes) if currency else ""
-                faults.add(index, "PAYMENT_CURRENCY", Code.AMBIGUOUS_CURRENCY, meant)
-            else:
+            if code is not None:
                 codes[index] = code
+            elif currency is not None:
+                faults.add(
+                    index, "PAYMENT_CURRENCY", Code.AMBIGUOUS_CURRENCY, candidates_found(currency.codes)
+                )
     return codes
 
 

@@ -43,6 +43,37 @@ from schemas.payments import PaymentContext
         ("Franc CFA BCEAO", "XOF"),
         ("U.S.D.", "USD"),
         ("Escudo cabo-verdiano", "CVE"),
+        *((text, "GHS") for text in ("GH¢", "GH₵", "¢", "Gh¢", "GHS₵")),
+        *((text, "KES") for text in ("KSh", "KES/=", "Ksh.", "K.Sh.", "KSHS", "Kshs/-")),
+        *((text, "NGN") for text in ("N", "=N=")),
+        *((text, "UGX") for text in ("USh", "UGX/=")),
+        ("TSh/=", "TZS"),
+        ("R", "ZAR"),
+        ("ZK", "ZMW"),
+        ("MK", "MWK"),
+        ("D", "GMD"),
+        ("Br", "ETB"),
+        ("FBu", "BIF"),
+        ("RWF", "RWF"),
+        ("Frw", "RWF"),
+        ("MT", "MZN"),
+        ("MTn", "MZN"),
+        ("Kz", "AOA"),
+        ("DA", "DZD"),
+        ("DT", "TND"),
+        ("£E", "EGP"),
+        ("E£", "EGP"),
+        ("L.E.", "EGP"),
+        ("ج.م", "EGP"),
+        ("د.ج", "DZD"),
+        ("P", "BWP"),
+        ("Ar", "MGA"),
+        ("FG", "GNF"),
+        ("FC", "CDF"),
+        ("$US", "USD"),
+        ("NLe", "SLE"),
+        ("XOF", "XOF"),
+        ("XAF", "XAF"),
     ],
 )
 def test_names_and_codes(given: str, code: str) -> None:
@@ -65,6 +96,10 @@ def test_names_and_codes(given: str, code: str) -> None:
         ("CFA", "NGN", None),
         ("CFA", None, None),
         ("$", None, None),
+        *((text, None, None) for text in ("F", "Sh", "/=", "K", "DH", "Le", "LD", "SR", "Rs", "₨")),
+        ("Le", "SLE", "SLE"),
+        ("F", "GNF", "GNF"),
+        ("DH", "MAD", "MAD"),
     ],
 )
 def test_ambiguous_names(given: str, default: str | None, code: str | None) -> None:
@@ -76,10 +111,19 @@ def test_ambiguous_names(given: str, default: str | None, code: str | None) -> N
         assert stored(row(PAYMENT_CURRENCY=given), context)["payment_currency"] == code
 
 
-@pytest.mark.parametrize("given", ["Galleon", "NG", "x" * 1000, "NGNN", "5", "Gold"])
+_NOBODYS = ("XXX", "XTS", "XAU", "XAG", "XDR", "XUA", "XBA", "CHE", "USN", "CLF")
+
+
+@pytest.mark.parametrize("given", ["Galleon", "NG", "x" * 1000, "NGNN", "5", "Gold", *_NOBODYS, "xxx"])
 def test_unknown(given: str) -> None:
-    """What is no currency is refused."""
+    """What nobody is paid in is refused, codes for metals, funds, tests and no currency among it."""
     assert faults(row(PAYMENT_CURRENCY=given)) == {"PAYMENT_CURRENCY": Code.UNKNOWN_CURRENCY}
+
+
+def test_an_ambiguous_name_is_told_with_what_it_can_mean() -> None:
+    """The sender need not look the codes up; nothing of what he sent is repeated."""
+    (fault,) = verdict(row(PAYMENT_CURRENCY="F CFA")).errors[0]
+    assert fault.detail.endswith(": XOF, XAF")
 
 
 def test_every_listed_name_is_found() -> None:
