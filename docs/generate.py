@@ -210,7 +210,7 @@ _NAMED_HEADERS: Final = {
 
 def _topic_section(topic: TopicSpec, schema: dict[str, Any]) -> str:
     # a field with other names is required under any of them
-    named = [part["anyOf"][0]["required"][0] for part in schema.get("allOf", ())]
+    named = [part["if"]["required"][0] for part in schema.get("allOf", ()) if "required" in part["else"]]
     required = {*schema.get("required", ()), *named}
     rows = [
         (f"`{name}`", _json_type(part), "yes" if name in required else "", part.get("description", ""))

@@ -29,12 +29,14 @@ def payment_schema(profile: str) -> dict[str, Any]:
     required = PROFILES[profile]
     made = payment_model.RECORD.json_schema(mode="validation")["properties"]
     properties: dict[str, Any] = {}
+    named: list[dict[str, Any]] = []
     for field in FIELDS:
-        cell = _cell_schema(made[field.name], field.name in required)
+        aliases, needed = _aliases(field), field.name in required
+        cell = _cell_schema(made[field.name], needed and not aliases)
         properties[field.name] = {"description": _description(field), **cell, "examples": [field.example]}
-        properties |= {
-            alias: {"description": f"The same as {field.name}.", **cell} for alias in _aliases(field)
-        }
+        for alias in aliases:
+            properties[alias] = {"description": f"The same as {field.name}, if that has no value."}
+            named.append(_by_alias(field.name, alias, _cell_schema(made[field.name], needed), needed))
     properties[CUSTOM] = {
         "description": "Unknown columns by name.",
         "type": ["object", "null"],
@@ -46,7 +48,7 @@ def payment_schema(profile: str) -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "required": sorted(required - aliased),
-        "allOf": [_one_of_names(field) for field in FIELDS if field.name in required & aliased],
+        "allOf": named,
         # An unknown key is no fault: the pipeline keeps it under `custom`.
         "additionalProperties": True,
     }
@@ -62,9 +64,14 @@ def _cell_schema(made: dict[str, Any], required: bool) -> dict[str, Any]:
     return {"anyOf": [*forms, {"type": "null"}, BLANK_SCHEMA]}
 
 
-def _one_of_names(field: Field) -> dict[str, Any]:
-    """The field is there, under whichever of its names."""
-    return {"anyOf": [{"required": [name]} for name in (field.name, *_aliases(field))]}
+def _by_alias(name: str, alias: str, cell: dict[str, Any], needed: bool) -> dict[str, Any]:
+    """Where a field has no value under its own name, another name stands for it (`canonical_row`)."""
+    has_value = {
+        "required": [name],
+        "properties": {name: {"not": {"anyOf": [{"type": "null"}, BLANK_SCHEMA]}}},
+    }
+    stands = {"properties": {alias: cell}}
+    return {"if": has_value, "else": {**stands, "required": [alias]} if needed else stands}
 
 
 def _aliases(field: Field) -> list[str]:

@@ -44,8 +44,9 @@ def parse_type(text: str) -> str:
     Raises:
         PydanticCustomError: `unknown_type`.
     """
-    found = _GAPS.sub("_", text).upper() if len(text) <= MAX_TEXT else ""
-    if found not in _KNOWN_TYPES:
+    found = _GAPS.sub("_", text) if len(text) <= MAX_TEXT else ""
+    # Some letters of other alphabets have capitals of this one, such as the dotless i.
+    if not found.isascii() or (found := found.upper()) not in _KNOWN_TYPES:
         raise fault(Code.UNKNOWN_TYPE)
     return found
 

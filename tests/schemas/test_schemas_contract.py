@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from schemas import headers
 from schemas.asyncapi import asyncapi
 from schemas.documents import payment_schema, schemas_by_topic
-from schemas.fields import EXAMPLES, FIELDS, PROFILES
+from schemas.fields import ALIASES, EXAMPLES, FIELDS, PROFILES
 from schemas.payments import PaymentContext, PaymentValidator
 from schemas.topics import TOPICS
 from tests.schemas.payment_rows import row
@@ -192,6 +192,24 @@ GOOD: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+JANE = {"CUSTOMER NAME": "Jane"}
+BESIDE: list[tuple[dict[str, Any], bool]] = [
+    *(({"CUSTOMER_NAME": blank, **JANE}, True) for blank in (None, "", " - ", "N/A")),
+    *(({"CUSTOMER_NAME": None, "CUSTOMER NAME": blank}, False) for blank in (None, "", "NULL", 1.5)),
+    *(({"CUSTOMER NAME": other}, True) for other in (None, 1.5, True, {"x": 1}, "x")),
+    *(({"TRANSACTION_CHARGES": blank, "TRANSACTION CHARGES": "x"}, False) for blank in (None, "-")),
+    ({"TRANSACTION_CHARGES": "5", "TRANSACTION CHARGES": "x"}, True),
+    ({"TRANSACTION_CHARGES": None, "TRANSACTION CHARGES": None}, True),
+]
+
+
+@pytest.mark.parametrize(("changes", "good"), BESIDE)
+def test_names_beside_each_other(changes: dict[str, Any], good: bool) -> None:
+    """Another name stands for a field that has no value; beside one it is a column like any other."""
+    cells = {**row(), **changes}
+    assert (accepted(cells), SCHEMAS["s3"].is_valid(cells)) == (good, good)
+
+
 @pytest.mark.parametrize("changes", GOOD)
 def test_what_the_validation_accepts_keeps_the_schema(changes: dict[str, Any]) -> None:
     """Every form that product and seeds name, once."""
@@ -211,7 +229,9 @@ BAD: list[dict[str, Any]] = [
         "2021-05-16", "2021-05-16T24:00:00", "16/05/2021 14:16", "0001-01-01T00:00:00", "9999-12-31T00:00:00",
         "2021-13-01T00:00:00", "2021-05-32T00:00:00", "2021-05-16T14:16", "2021-05-16T14:16:01+15:00",
         1621174561)),
-    *({"TRANSACTION_TYPE": value} for value in ("PAYMENT", "FULLPAYMENT", 1, ["REVERSAL"])),
+    *({"TRANSACTION_TYPE": value} for value in (
+        "PAYMENT", "FULLPAYMENT", 1, ["REVERSAL"], "d\u0131scount", "\uff26ULL_PAYMENT", "REVER\u017fAL",
+        "\uff24\uff29\uff33\uff23\uff2f\uff35\uff2e\uff34")),
     *({"CUSTOMER_PHONE": value} for value in ("2.34567E+11", "234567890123.0", "1e5", True, "a\x00b")),
     *({"ID": value} for value in ("x" * 257, "a\nb", 1.5, True, ["P1"], {"id": "P1"})),
     *({"METER_ID": value} for value in ("1.23457E+11", " 1e+12 ", "#N/A")),
@@ -253,11 +273,26 @@ CELLS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.none(),
     st.booleans(),
-    st.sampled_from(["N/A", "Naira", "full payment", "1.3,30.14", "\u00a0x\u2003", "a\tb", "5 ", "\u0665"]),
+    st.sampled_from(
+        [
+            "N/A",
+            "Naira",
+            "full payment",
+            "d\u0131scount",
+            "1.3,30.14",
+            "\u00a0x\u2003",
+            "a\tb",
+            "5 ",
+            "\u0665",
+        ]
+    ),
 )
 
 
-@given(st.dictionaries(st.sampled_from([field.name for field in FIELDS]), CELLS, min_size=1, max_size=3))
+_KEYS = st.sampled_from([*(field.name for field in FIELDS), *ALIASES])
+
+
+@given(st.dictionaries(_KEYS, CELLS, min_size=1, max_size=3))
 def test_the_schema_refuses_nothing_that_is_accepted(changes: dict[str, Any]) -> None:
     """Whatever a cell holds: an integrator who checks his rows with the schema loses none of them."""
     cells = {**EXAMPLES, **changes}
