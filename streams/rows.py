@@ -82,7 +82,7 @@ class RowReader:
             row.organization_id = self._last[1]
         elif record.headers:
             try:
-                self._lineage(row, dict(record.headers))
+                self._lineage(row, _once(record.headers))
             except (ValueError, OverflowError):
                 row.reasons.append(reason(Code.BAD_HEADER))
             if len(record.headers) == 1 and not row.reasons:
@@ -149,6 +149,20 @@ def _refuse_repeated(rows: Sequence[Row]) -> None:
         row = read[at][0]
         row.value = None
         row.reasons.append(reason(Code.REPEATED_MEMBER, told(name)))
+
+
+def _once(given: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Headers by name.
+
+    Raises:
+        ValueError: one that is read stands there twice: which of the two counts, nobody can say.
+    """
+    found = dict(given)
+    if len(found) != len(given):
+        names = [name for name, _ in given if name in headers.ALL]
+        if len(names) != len(set(names)):
+            raise ValueError("header that stands there twice")
+    return found
 
 
 def _name(value: bytes) -> str:

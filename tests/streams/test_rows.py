@@ -103,6 +103,15 @@ def test_a_bad_header_is_a_reason(name: str, value: bytes | None) -> None:
     assert rows[0].replay_of is None
 
 
+@pytest.mark.parametrize(
+    "header", [("organization_id", b"org_b"), ORG, ("source_ref", b"f"), ("origin", b"1:x")]
+)
+def test_a_header_that_stands_there_twice_is_a_bad_one(header: tuple[str, bytes]) -> None:
+    """Which of two organisations owns a row, nobody can say; headers of others do not matter."""
+    assert one(GOOD, ORG, header, header).reasons == ["bad_header"]
+    assert one(GOOD, ("trace", b"1"), ORG, ("trace", b"2")).reasons == []
+
+
 def test_an_unreadable_row_says_why() -> None:
     """A reader's code is taken over when it is one of ours; the raw text is no value."""
     rows = [one(GOOD, ORG, ("unreadable", code)) for code in (b"too_large", b"no such code")]
