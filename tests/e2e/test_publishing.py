@@ -42,7 +42,13 @@ def test_rows_of_both_examples_end_accepted(
     sender = Sender(endpoints.kafka, kafka_prefix)
     organization_id = sender.organization()
     topic = f"{kafka_prefix}payments"
-    env = {**os.environ, "KAFKA": endpoints.kafka, "TOPIC": topic, "ORGANIZATION": organization_id}
+    env = {
+        **os.environ,
+        "KAFKA": endpoints.kafka,
+        "TOPIC": topic,
+        "ORGANIZATION": organization_id,
+        "BATCH": "may-1",
+    }
     of_python = _lines(*(payment(number, PAYMENT_AMOUNT=number / 10) for number in range(1, 6)))
     (command,) = re.findall(r"^kcat -P .*$", PAGE, re.MULTILINE)
     rows = [payment(number) for number in range(11, 31)]
@@ -57,6 +63,8 @@ def test_rows_of_both_examples_end_accepted(
         query = "SELECT outcome, count() FROM ledger WHERE source = 'topic' GROUP BY 1 ORDER BY 1"
         expected = [("accepted", 25), ("duplicate", 5)]
         wait_until(lambda: clickhouse.rows(query) == expected, 120, "an outcome for every row")
+        named = "SELECT source_ref, arraySort(groupUniqArray(line)) FROM ledger GROUP BY 1 ORDER BY 1"
+        assert clickhouse.rows(named) == [("may-1", [0, 1, 2, 3, 4, 5])]
         amount = "SELECT toString(payment_amount) FROM payments WHERE id = 'P3'"
         assert str(clickhouse.value(amount)).rstrip("0") == "0.3"
         places = clickhouse.rows(
