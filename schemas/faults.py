@@ -10,7 +10,6 @@ from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import custom_error_schema
 
-from schemas.fields import MAX_CELL, MAX_ID
 from schemas.outcomes import Code
 
 SENTENCES: Final[dict[Code, str]] = {
@@ -22,7 +21,7 @@ SENTENCES: Final[dict[Code, str]] = {
     Code.MISSING: "a required field has no value",
     Code.WRONG_TYPE: "the value is not of the type this field has; an id of over 19 digits is sent as text",
     Code.CONTROL_CHARACTER: "the text contains a control character",
-    Code.TOO_LONG: f"longer than {MAX_CELL} characters ({MAX_ID} in ids and names), or too many columns",
+    Code.TOO_LONG: "the text is longer than allowed",
     Code.BAD_TIMESTAMP: "not a date and time in ISO 8601 with seconds, such as 2021-05-16T14:16:01Z",
     Code.TIMESTAMP_OUT_OF_RANGE: "the date is before 1900 or after 2299",
     Code.BAD_DECIMAL: "not a decimal number with a point and without thousands separators",

@@ -79,7 +79,7 @@ class PaymentBatch:
 
 
 class _Faults:
-    """Faults found so far, one per row and field; and what the ambiguous currencies among them can mean."""
+    """Faults found so far, one per row and field."""
 
     def __init__(self) -> None:
         self.by_row: dict[int, dict[str, Code]] = {}
