@@ -4,6 +4,7 @@ import io
 import json
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -106,6 +107,19 @@ class Place:
         with self.db.read() as session:
             return set(session.scalars(select(DatasetPoll.holder).where(DatasetPoll.holder.is_not(None))))
 
+    def freeze(self, child: subprocess.Popen[bytes]) -> None:
+        """Stop a process outside of a write to SQLite, whose lock would hold everybody until it goes on."""
+        while True:
+            child.send_signal(signal.SIGSTOP)
+            with sqlite3.connect(self.sql_url.removeprefix("sqlite:///"), timeout=5) as raw:
+                try:
+                    raw.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    child.send_signal(signal.SIGCONT)
+                    continue
+                raw.rollback()
+            return
+
     def waiting(self) -> list[str]:
         """Files that nobody has dealt with."""
         return [key for key in self.keys() if key.count("/") == 1]
@@ -166,7 +180,7 @@ def test_processes_that_are_killed_and_stopped(
                 place.put(prefix, day, rows)
             fates: dict[int, Callable[[], Any]] = {
                 0: first.kill,
-                1: lambda: second.send_signal(signal.SIGSTOP),
+                1: lambda: place.freeze(second),
                 2: lambda: second.send_signal(signal.SIGCONT),
             }
             wait_until(lambda: place.held_by() or not place.waiting(), 120, "a poller at work")
@@ -198,7 +212,7 @@ def test_a_process_that_was_stopped_while_it_worked(
                 return list(session.scalars(select(RunFile)))
 
         wait_until(files, 120, "the file to be claimed")
-        stopped.send_signal(signal.SIGSTOP)
+        place.freeze(stopped)
         assert files()[0].state == "claimed"
         (holder,) = place.held_by()
         place.begin()

@@ -91,7 +91,8 @@ def test_a_worker_can_be_stopped_while_the_store_is_away(own_stack: Stack, doome
     organization = _organization(doomed)
     with Feed(own_stack.endpoints.kafka, doomed.prefix, organization, seed=8, a_second=RATE) as feed:
         feed.wait_more(300)
-        wait_until(lambda: doomed.books.value("SELECT count() FROM payments") > 0, 60, "payments stored")
+        # before the first batch of a partition is taken in hand, the store has to say who died at it
+        wait_until(lambda: _begun(doomed) == PARTITIONS, 60, "rows of every partition")
         stored = _stored(doomed)
         own_stack.kill("clickhouse")
         wait_until(lambda: _rows_in(worker) > stored + 200, 60, "batches in hand")
