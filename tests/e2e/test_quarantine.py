@@ -107,7 +107,8 @@ def test_bad_rows_of_a_file_are_corrected_and_counted_once(installation: Install
         f"SELECT state, count() FROM quarantine WHERE dataset_id = '{dataset}' GROUP BY state"
     ).result_rows
     assert dict(states) == {"replayed": 3, "discarded": 1}
-    entries = api.get(f"/v1/audit?organization_id={project['organization_id']}")["items"]
+    kind = f"organization_id={project['organization_id']}&subject_kind=quarantined_row"
+    entries = api.get(f"/v1/audit?{kind}")["items"]
     actions = [entry["action"].removeprefix("quarantine.") for entry in entries]
     assert sorted(actions) == sorted(["original_opened"] * 2 + ["replay"] * 3 + ["discard"])
     for trace in ("Secret Name", "99912345", "+23480"):

@@ -14,7 +14,7 @@ from tests.e2e.installation import Installation
 from tests.support.workers import wait_until
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("first-steps.md", "conflicts.md")
+PAGES = ("first-steps.md", "conflicts.md", "quarantine.md")
 
 
 def blocks(page: str) -> list[str]:
@@ -44,7 +44,7 @@ def run(installation: Installation, folder: Path, commands: str) -> str:
 @pytest.mark.timeout(300)
 def test_both_walks_lead_where_they_say(installation: Installation, tmp_path: Path) -> None:
     """Every command succeeds; the payment of the first counts, the case of the second is open again."""
-    walks = [body for page in PAGES for body in blocks(page)]
+    walks = [body for page in PAGES[:2] for body in blocks(page)]
     told = 'echo; echo "told: $CONNECTION $IDENTITY $ORGANIZATION"'
     printed = run(installation, tmp_path, "\n".join([*walks, told]))
     connection, identity, organization = printed.rpartition("told: ")[2].split()
@@ -58,8 +58,31 @@ def test_both_walks_lead_where_they_say(installation: Installation, tmp_path: Pa
     case = installation.api.get(f"/v1/conflicts/payment/{identity}")
     assert [made["decision"] for made in case["decisions"]] == ["take_new", "undo"]
     assert (case["open"], [version["counting"] for version in case["versions"]]) == (True, [True, False])
-    audit = installation.api.get(f"/v1/audit?organization_id={organization}")["items"]
+    audit = installation.api.get(f"/v1/audit?organization_id={organization}&subject_kind=conflict")["items"]
     assert [entry["action"] for entry in audit] == ["conflict.decide", "conflict.undo"]
+
+
+@pytest.mark.timeout(300)
+def test_the_walk_through_the_quarantine_leaves_nothing_open(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """One row corrected, two replayed, one given up: counts, receipt and audit say so."""
+    login = blocks("first-steps.md")[:2]
+    told = 'echo; echo "told: $ORGANIZATION $RECEIPT"'
+    printed = run(installation, tmp_path, "\n".join([*login, *blocks("quarantine.md"), told]))
+    organization, receipt = printed.rpartition("told: ")[2].split()
+    counts = "/v1/quarantine/counts?organization_id="
+    assert installation.api.get(f"{counts}{organization}")["total"] == 0
+    assert installation.api.get(f"{counts}{organization}&state=discarded")["total"] == 1
+    found = installation.api.get(f"/v1/receipts/{receipt}")
+    names = ("received", "accepted", "quarantined", "adds_up")
+    assert [found[name] for name in names] == [4, 3, 1, "complete"]
+    assert found["first_outcomes"]["quarantined"] == 4
+    kind = f"/v1/audit?organization_id={organization}&subject_kind=quarantined_row"
+    acts = [(entry["action"], entry["details"]) for entry in installation.api.get(kind)["items"]]
+    assert acts[0] == ("quarantine.original_opened", {})
+    assert acts[1] == ("quarantine.replay", {"fields": ["PAYMENT_AMOUNT"], "changed": True})
+    assert acts[-1] == ("quarantine.discard", {"reason": "a test of the vendor"})
 
 
 def test_every_page_with_a_walk_names_this_file() -> None:
