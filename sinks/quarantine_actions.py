@@ -66,6 +66,7 @@ class Standing:
         latest: a person's latest action, None without one.
         requeued_age_s: seconds since the sweep last meant to replay it, None if it never did.
         requeued_at: the moment of that, clock of the server, UTC, microseconds; names the intention.
+        claim_id: the attempt of the latest action: whoever takes that back names it.
     """
 
     replayed: bool = False
@@ -73,6 +74,7 @@ class Standing:
     requeued_age_s: float | None = None
     requeued_at: datetime | None = None
     counted: bool = False
+    claim_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,9 @@ def standings(client: Client, rows: Iterable[tuple[str, Place]]) -> dict[Place, 
             for at in positions:
                 row = of.get(at)
                 was = row is not None and (owners[topic, at], row) in replayed
-                deeds = actions.get(row, (None, None, None))
-                found[topic, at] = Standing(was, *deeds, (owners[topic, at], at) in counted)
+                latest, age_s, begun, claim_id = actions.get(row, (None, None, None, ""))
+                is_counted = (owners[topic, at], at) in counted
+                found[topic, at] = Standing(was, latest, age_s, begun, is_counted, claim_id)
     return found
 
 
@@ -203,11 +206,11 @@ def _counted(client: Client, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
 
 def _actions(
     client: Client, asked: Mapping[str, Any]
-) -> dict[int | None, tuple[Action | None, float | None, datetime | None]]:
-    """Received row → a person's latest action, age and moment of the sweep's latest."""
+) -> dict[int | None, tuple[Action | None, float | None, datetime | None, str]]:
+    """Received row → a person's latest action, age and moment of the sweep's latest, attempt of the first."""
     rows = client.query(
         f"SELECT r.received_row, {LATEST} AS latest, maxIf(a.stored_at, a.action = 'requeued') AS begun,"
-        " countIf(a.action = 'requeued'), dateDiff('millisecond', begun, now64(6)) / 1000"
+        " countIf(a.action = 'requeued'), dateDiff('millisecond', begun, now64(6)) / 1000, held.3"
         " FROM quarantine_rows AS r INNER JOIN quarantine_actions AS a"
         " ON a.topic = r.topic AND a.position = r.position"
         f" WHERE r.topic = {{topic:String}} AND r.received_row IN ({_ROWS}) GROUP BY r.received_row",
@@ -215,6 +218,10 @@ def _actions(
         settings=_CONSISTENT,
     ).result_rows
     return {
-        row[0]: (Action(row[1]) if row[1] else None, *((float(row[4]), row[2]) if row[3] else (None, None)))
+        row[0]: (
+            Action(row[1]) if row[1] else None,
+            *((float(row[4]), row[2]) if row[3] else (None, None)),
+            row[5],
+        )
         for row in rows
     }

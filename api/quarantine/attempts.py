@@ -74,17 +74,24 @@ class Attempt:
         self._id = ids.new_id(CLAIM)
         self._began = time.monotonic()
         self._records: dict[Place, list[Place]] = {}
+        self._standings: dict[Place, Standing] = {}
 
     def look(self, rows: Sequence[Owned]) -> list[Owned]:
         """Rows that nothing speaks against; the others are skipped."""
-        found = self._store.ask(standings, rows)
+        found = self._standings = self._store.ask(standings, rows)
         for _, place in rows:
             if why := self._fault(found[place]):
                 self._skipped[place] = why
         return [row for row in rows if row[1] not in self._skipped]
 
-    def take(self, rows: Sequence[Owned], deeds: Mapping[Place, Deed], *, changed: bool) -> list[Owned]:
+    def take(
+        self, rows: Sequence[Owned], deeds: Mapping[Place, Deed], *, changed: bool, announce: bool = True
+    ) -> list[Owned]:
         """The rows that are this request's to act on from now on; the others are skipped.
+
+        Args:
+            announce: whether the sweep has to be told, which leaves discarded rows alone anyway: a claim on
+                one that is withdrawn would take the discard with it.
 
         Raises:
             StoreAway, BrokerAway: it cannot be told; what was claimed is settled later.
@@ -95,7 +102,7 @@ class Attempt:
         mine = self._claimed(rows, deeds)
         free = self.look(mine)
         self._give_back([row for row in mine if row not in free])
-        if free:
+        if free and announce:
             self._append(free, Action.CLAIMED, changed=changed)
             lost = self._lost(free)
             if lost:
@@ -118,6 +125,13 @@ class Attempt:
         if rows:
             self._append(rows, action, reason=why)
             self._claims.release(self._held(rows), self._actor)
+
+    def take_back(self, rows: Sequence[Owned]) -> None:
+        """Withdraw what was done last with rows, each by the attempt that did it, and give the rows back."""
+        for claim_id in sorted({self._standings[place].claim_id for _, place in rows}):
+            mine = [row for row in rows if self._standings[row[1]].claim_id == claim_id]
+            self._append(mine, Action.WITHDRAWN, of=claim_id)
+        self._claims.release(self._held(rows), self._actor)
 
     def _claimed(self, rows: Sequence[Owned], deeds: Mapping[Place, Deed]) -> list[Owned]:
         """Rows claimed in SQL with all of their records, where need be after old claims were settled."""
@@ -157,11 +171,18 @@ class Attempt:
         return [row for row in mine if row[1] in self._skipped]
 
     def _append(
-        self, rows: Sequence[Owned], action: Action, *, changed: bool = False, reason: str = ""
+        self,
+        rows: Sequence[Owned],
+        action: Action,
+        *,
+        changed: bool = False,
+        reason: str = "",
+        of: str | None = None,
     ) -> None:
         every = [(owner, at) for owner, place in rows for at in self._records[place]]
+        claim_id = self._id if of is None else of
         batch = action_batch(
-            every, action, self._actor.user_id, claim_id=self._id, changed=changed, reason=reason
+            every, action, self._actor.user_id, claim_id=claim_id, changed=changed, reason=reason
         )
         self._store.append(TABLE, batch)
 

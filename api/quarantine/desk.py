@@ -14,7 +14,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -34,9 +34,6 @@ from sinks.quarantine import Place, RefusedRow, sealed_rows
 from sinks.quarantine_actions import Action
 
 log = structlog.get_logger(__name__)
-
-RESTORED: Final = Action.WITHDRAWN
-"""A discard that is withdrawn leaves the row open."""
 
 
 @dataclass(slots=True)
@@ -132,34 +129,31 @@ class Desk:
     def discard(self, actor: Actor, rows: Sequence[RefusedRow], why: str) -> Done:
         """Give rows up; nothing replays them any more, until they are restored."""
         deeds = {_place(row): _deed("quarantine.discard", row, {"reason": why}) for row in rows}
-        done = self._mark(actor, replayed_or_discarded, deeds, rows, (Action.DISCARDED, why))
-        return _finished(done, (), "discarded")
+        done = Done()
+        attempt = self._attempt(actor, replayed_or_discarded, done)
+        mine = self._to_mark(attempt, rows, deeds, announce=True)
+        attempt.mark(mine, Action.DISCARDED, why)
+        return _finished(done, mine, "discarded")
 
     def restore(self, actor: Actor, rows: Sequence[RefusedRow]) -> Done:
-        """Undo a discard."""
+        """Undo a discard. Dying before it is withdrawn leaves it as it is."""
         deeds = {_place(row): _deed("quarantine.restore", row, {}) for row in rows}
-        done = self._mark(actor, not_discarded, deeds, rows, (RESTORED, ""))
-        return _finished(done, (), "restored")
-
-    def _mark(
-        self,
-        actor: Actor,
-        fault: Fault,
-        deeds: Mapping[Place, Deed],
-        rows: Sequence[RefusedRow],
-        action: tuple[Action, str],
-    ) -> Done:
-        """Store an action and its reason on rows that have no fault."""
         done = Done()
-        attempt = self._attempt(actor, fault, done)
+        attempt = self._attempt(actor, not_discarded, done)
+        mine = self._to_mark(attempt, rows, deeds, announce=False)
+        attempt.take_back(mine)
+        return _finished(done, mine, "restored")
+
+    def _to_mark(
+        self, attempt: Attempt, rows: Sequence[RefusedRow], deeds: Mapping[Place, Deed], *, announce: bool
+    ) -> list[Owned]:
+        """Rows without a fault, claimed, while there is time to act on them."""
         free = attempt.look([_owned(row) for row in rows])
-        mine = attempt.take(free, deeds, changed=False)
+        mine = attempt.take(free, deeds, changed=False, announce=announce)
         if mine and not attempt.in_time:
             log.warning("action_came_too_late", rows=len(mine))
             raise StoreAway
-        attempt.mark(mine, *action)
-        done.places = [place for _, place in mine]
-        return done
+        return mine
 
     def _attempt(self, actor: Actor, fault: Fault, done: Done) -> Attempt:
         return Attempt(self._claims, self._store, self._settler, actor, fault, done.skipped)

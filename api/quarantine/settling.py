@@ -75,25 +75,48 @@ class Settler:
         return ended
 
     def settle(self, claims: Sequence[QuarantineClaim]) -> int:
-        """End those of these claims about which it is known what became of them; returns how many."""
+        """End those of these claims about which it is known what became of them; returns how many.
+
+        Raises:
+            StoreAway, BrokerAway: it cannot be told of all; those of which it can are ended.
+        """
         judged = self._replayed(claims)
-        done = [claim for claim in claims if place_of(claim) in judged]
+        # before the broker is asked, which may be away: their outcomes are known
+        ended = self._end([claim for claim in claims if place_of(claim) in judged])
         limit = now_ms() - timedelta(seconds=CLAIM_S)
         old = [c for c in claims if place_of(c) not in judged and c.claimed_at < limit]
-        passed: set[Intention] = set()
-        for topic in sorted({claim.topic for claim in old}):
-            passed |= self.horizons.passed(topic, [_intention(c) for c in old if c.topic == topic])
+        passed, away = self._passed(old)
         old = [claim for claim in old if _intention(claim) in passed]
         judged |= self._replayed(old)  # judged while we were asking
         void = [claim for claim in old if place_of(claim) not in judged]
-        done += [claim for claim in old if place_of(claim) in judged]
+        ended += self._end([claim for claim in old if place_of(claim) in judged])
         self._give_up(void)
-        self._claims.release(map(_intention, done), Actor(SETTLER, ""))
-        self.horizons.forget(_intention(claim) for claim in [*done, *void])
-        return len(done) + len(void)
+        self.horizons.forget(map(_intention, void))
+        if away is not None:
+            raise away
+        return ended + len(void)
+
+    def _passed(self, claims: Sequence[QuarantineClaim]) -> tuple[set[Intention], BrokerAway | None]:
+        """Claims that nothing can follow any more; a topic that is not answered for holds up no other one."""
+        passed: set[Intention] = set()
+        away: BrokerAway | None = None
+        for topic in sorted({claim.topic for claim in claims}):
+            try:
+                passed |= self.horizons.passed(topic, [_intention(c) for c in claims if c.topic == topic])
+            except BrokerAway as error:
+                away = error
+        return passed, away
+
+    def _end(self, claims: Sequence[QuarantineClaim]) -> int:
+        """End claims whose replays were judged; returns how many."""
+        self._claims.release(map(_intention, claims), Actor(SETTLER, ""))
+        self.horizons.forget(map(_intention, claims))
+        return len(claims)
 
     def _give_up(self, claims: Sequence[QuarantineClaim]) -> None:
-        """Free rows whose claimant never sent anything; a discard that was stored stays one.
+        """Free rows whose claimant never did anything; a discard that was stored stays one.
+
+        Whose claim is not the one that discarded the row did not restore it, which the audit says, too.
 
         `withdrawn` carries the claim's id and ends that attempt alone, however late it is stored. It comes
         before the claim is released, so dying between the two leaves a claim that is given up again.
@@ -105,7 +128,10 @@ class Settler:
         for claim_id in sorted({claim.claim_id for claim in free}):
             rows = [owned_by(claim) for claim in free if claim.claim_id == claim_id]
             self._store.append(TABLE, action_batch(rows, Action.WITHDRAWN, SETTLER, claim_id=claim_id))
-        deeds = {_intention(claim): withdrawal(owned_by(claim), "never_sent") for claim in free}
+        vain = [
+            claim for claim in claims if claim in free or found[place_of(claim)].claim_id != claim.claim_id
+        ]
+        deeds = {_intention(claim): withdrawal(owned_by(claim), "never_sent") for claim in vain}
         ended = self._claims.release(map(_intention, claims), Actor(SETTLER, ""), deeds)
         log.warning("claims_given_up", rows=len(ended & deeds.keys()))
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from api_helpers import Api, MakeApi, assert_problem, topic_records
 from refused import ORG, PAYMENT, Quarantine, audited, post, state
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from api.db import now_ms
+from api.errors import BrokerAway
 from api.ledger.tails import TopicState
 from api.parts import ApiParts
 from api.quarantine.claims import Claims
@@ -283,3 +284,76 @@ async def test_a_slow_broker_carries_no_row_past_its_claim(
     await asyncio.to_thread(whole_api.running.parts.publisher.flush, 10)
     assert len(topic_records(endpoints.kafka, paths[0].split("/")[-2])) == 3
     assert claims(whole_api) == 5
+
+
+# -- restores
+
+
+async def discarded(api: Api, path: str) -> None:
+    """Give a row up."""
+    assert (await post(api, f"{path}/discard", reason="test data")).status_code == 200
+
+
+async def test_a_restore_that_dies_leaves_the_row_discarded(
+    make_api: MakeApi,
+    whole: ApiParts,
+    clickhouse: Any,
+    quarantine: Quarantine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither its claim nor the end of that takes the discard back; the audit says that it was in vain."""
+    busy = Busy(clickhouse)
+    api = await make_api(replace(whole, tails=busy))  # type: ignore[arg-type]
+    await api.log_in()
+    path = quarantine.put()
+    await discarded(api, path)
+
+    def died(*_: Any) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.quarantine.attempts.Attempt.take_back", died)
+        assert_problem(await post(api, f"{path}/restore"), 500, "internal_error")
+    assert await state(api, path) == "discarded"
+    with api.running.db.write() as session:
+        long_ago = now_ms() - timedelta(seconds=2 * CLAIM_S)
+        session.execute(update(QuarantineClaim).values(claimed_at=long_ago))
+    for _ in range(4):
+        busy.judge(path.split("/")[-2], busy.end)
+        await asyncio.to_thread(api.running.settler.step)
+    assert (claims(api), await state(api, path)) == (0, "discarded")
+    entries = await audited(api, subject_kind="quarantined_row")
+    assert [entry["action"].partition(".")[2] for entry in entries] == ["discard", "restore", "withdrawn"]
+    assert (await post(api, f"{path}/restore")).status_code == 200
+    assert await state(api, path) == "open"
+
+
+async def test_a_discarded_row_can_be_restored_and_discarded_by_turns(
+    whole_api: Api, quarantine: Quarantine
+) -> None:
+    """Whatever the sweep meant to do with it before; many at once do one of each."""
+    path = quarantine.put(missing_kind="datasets", missing_id="ds_1")
+    await discarded(whole_api, path)
+    quarantine.act(path, "requeued", age_s=2 * CLAIM_S)
+    for _ in range(2):
+        assert (await post(whole_api, f"{path}/restore")).status_code == 200
+        assert await state(whole_api, path) == "open"
+        quarantine.act(path, "discarded", claim_id="clm_other")
+        assert await state(whole_api, path) == "discarded"
+    answers = await asyncio.gather(*[post(whole_api, f"{path}/restore") for _ in range(10)])
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9
+    assert (claims(whole_api), await state(whole_api, path)) == (0, "open")
+
+
+async def test_what_is_known_is_settled_while_the_broker_is_away(
+    whole_api: Api, quarantine: Quarantine
+) -> None:
+    """A claim about which the broker must be asked holds up none whose outcome is in the ledger."""
+    unknown, known = quarantine.put(), quarantine.put()
+    for path in (unknown, known):
+        dead_claim(whole_api, quarantine, path)
+    quarantine.judge(known)
+    settler = Settler(Claims(whole_api.running.db), whole_api.running.store, None)
+    with pytest.raises(BrokerAway):
+        await asyncio.to_thread(settler.step)
+    assert claims(whole_api) == 1
