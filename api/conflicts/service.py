@@ -103,15 +103,31 @@ def decide_many(store: Store, db: Database, actor: Actor, body: BulkIn) -> BulkO
         decision_id=decision_id, dry_run=body.dry_run, decided=[], already=[], skipped=[],
         skipped_by_code={}, next=None,
     )  # fmt: skip
-    found = _listed(store, body, out) if body.cases else _filtered(store, body, out)
-    with OneByOne(db, {case["organization_id"] for case in found}) as turn:
-        rows = _rule(store, body, wanted, found, out)
-        if rows and not body.dry_run:
-            _audit(db, actor, rows)
-            turn.keep()
-            _append(store, rows, wanted)
+    if body.dry_run:
+        _rule(store, body, wanted, _meant(store, body, out), out)
+    else:
+        with OneByOne(db, _organizations(store, body)) as turn:
+            # looked for in turn: what somebody decided meanwhile is not open any more
+            rows = _rule(store, body, wanted, _meant(store, body, out), out)
+            if rows:
+                _audit(db, actor, rows)
+                turn.keep()
+                _append(store, rows, wanted)
     out.skipped_by_code = dict(Counter(skipped.code for skipped in out.skipped))
     return out
+
+
+def _organizations(store: Store, body: BulkIn) -> set[str]:
+    """Whose cases a request may be about."""
+    if body.filter is not None:
+        return {body.filter.organization_id}
+    named = [int(case.identity) for case in body.cases or []]
+    return {case["organization_id"] for case in store.ask(cases.cases_of, named)}
+
+
+def _meant(store: Store, body: BulkIn, out: BulkOut) -> Rows:
+    """The cases of a request as they are now."""
+    return _listed(store, body, out) if body.cases else _filtered(store, body, out)
 
 
 def _rule(store: Store, body: BulkIn, wanted: Wanted, found: Rows, out: BulkOut) -> Rows:

@@ -552,3 +552,26 @@ async def test_many_decide_at_once_and_all_are_heard(whole_api: Api, clickhouse:
     entries = await audited(whole_api, subject=path_of(found[0]).removeprefix("/v1/conflicts/"))
     told = [entry["details"]["decision_id"] for entry in entries]
     assert told == [made["decision_id"] for made in case["decisions"]]
+
+
+async def test_two_bulk_decisions_at_once_decide_each_open_case_once(
+    whole_api: Api, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited for the other one finds no open case left, and overrides nothing."""
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    await judged(clickhouse, payment(2), payment(2, PAYMENT_AMOUNT="70"))
+    append = whole_api.running.store.append
+
+    def slowly(*given: Any) -> None:
+        time.sleep(0.5)
+        append(*given)
+
+    monkeypatch.setattr(whole_api.running.store, "append", slowly, raising=False)
+    whose = {"organization_id": ORG}
+    answers = await asyncio.gather(
+        bulk(whole_api, "take_new", filter=whose), bulk(whole_api, "keep_first", filter=whose)
+    )
+    assert sorted(len(answer["decided"]) for answer in answers) == [0, 2]
+    for case in await cases(whole_api):
+        told = (await whole_api.http.get(path_of(case))).json()
+        assert len(told["decisions"]) == 1
