@@ -85,18 +85,20 @@ class Identity:
         """Whether this very content was judged before."""
         return content in self.aliases or any(version.content == content for version in self.versions)
 
-    def same_as_known(self, fields: Mapping[str, Any]) -> bool:
-        """Whether nothing that both sides supplied differs from some version.
+    def spelling_of(self, fields: Mapping[str, Any]) -> int | None:
+        """Content of the version from which nothing differs that both sides supplied; None if there is none.
 
+        Of several one that counts, else the first.
         Not when only STATUS differs from a version that counts: a version without one, which counts no more,
         would otherwise hide every STATUS that comes later.
         """
         differing = {version.content: differences(_fields(version), fields) for version in self.versions}
-        same = {content for content, names in differing.items() if not names}
-        if not same:
-            return False
+        same = [content for content, names in differing.items() if not names]
         counting = set(self.in_force)
-        return bool(same & counting) or all(differing.get(content) != ["STATUS"] for content in counting)
+        if counted := [content for content in same if content in counting]:
+            return counted[0]
+        hidden = any(differing.get(content) == ["STATUS"] for content in counting)
+        return None if hidden or not same else same[0]
 
     def sight(self, content: int, fields: Callable[[], Mapping[str, Any]]) -> Sight:
         """What a row of this content is to the identity; `fields` gives its columns, where they matter."""
@@ -104,7 +106,7 @@ class Identity:
             return Sight.KNOWN
         if not self.versions:
             return Sight.FIRST
-        return Sight.SPELLING if self.same_as_known(fields()) else Sight.FURTHER
+        return Sight.FURTHER if self.spelling_of(fields()) is None else Sight.SPELLING
 
     def learn(self, sight: Sight, version: Version) -> None:
         """Know a row's content from now on."""

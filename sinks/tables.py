@@ -90,7 +90,15 @@ SCHEMAS: Final[dict[str, pa.Schema]] = {
         },
     ),
     "payment_keys": _schema(
-        {"home": U16, "identity": U64, "content_hash": U64, "position": U64, "outcome": TEXT}, {}
+        {
+            "home": U16,
+            "identity": U64,
+            "content_hash": U64,
+            "position": U64,
+            "outcome": TEXT,
+            "alias_of": U64,
+        },
+        {},
     ),
     "read_versions": _schema(
         {

@@ -54,6 +54,24 @@ def sources_named(
     return []
 
 
+def aliases(client: Client, homes: Iterable[int], identities: Iterable[int]) -> dict[tuple[int, int], int]:
+    """(Identity, content of another spelling) → content of the version it does not differ from.
+
+    `homes` are those of the identities: the table is
+    ordered by them.
+    """
+    found: dict[tuple[int, int], int] = {}
+    for wanted in chunks(sorted(set(identities)), AT_ONCE // 2):
+        rows = client.query(
+            "SELECT identity, content_hash, argMin(alias_of, stored_at) AS spelled FROM payment_keys"
+            " WHERE home IN {homes:Array(UInt16)} AND identity IN {identities:Array(UInt64)}"
+            " AND outcome = 'alias' GROUP BY identity, content_hash HAVING spelled != 0",
+            parameters={"homes": sorted(set(homes)), "identities": wanted},
+        ).result_rows
+        found |= {(int(row[0]), int(row[1])): int(row[2]) for row in rows}
+    return found
+
+
 def payments_shown(client: Client, organizations: Sequence[str], identities: Iterable[int]) -> Rows:
     """Rows of the view `payments`: versions in force, matched as of now."""
     return _shown(client, "payments", organizations, identities)

@@ -82,7 +82,7 @@ class DecidePayments:
         # stored as good by code that judged otherwise: what is stored stays, and so does its key
         dataset = self._registry.dataset(row.organization_id, row.dataset_id)
         home = home_of(payment_key(row.organization_id, dataset.id_namespace if dataset else "", record_id))
-        work.keys.append((home, orphan.identity, orphan.content_hash, row.position, orphan.outcome))
+        work.keys.append((home, orphan.identity, orphan.content_hash, row.position, orphan.outcome, 0))
         work.verdict(Verdict(row, Outcome(orphan.outcome), record_id, orphan.identity, orphan.content_hash))
 
     def _mine(
@@ -168,7 +168,7 @@ class DecidePayments:
             work.verdict(verdict)
             return
         work.verdict(replace(verdict, identity=orphan.identity, content_hash=orphan.content_hash))
-        work.keys.append((payment.home, orphan.identity, orphan.content_hash, row.position, outcome.value))
+        work.keys.append((payment.home, orphan.identity, orphan.content_hash, row.position, outcome.value, 0))
         ruled = known.decision is not None and orphan.content_hash in known.decision.known
         if outcome is Outcome.CONFLICT and not ruled:
             # the process may have died between the version and the rule's decision on it
@@ -184,9 +184,10 @@ class DecidePayments:
             return
         if sight is Sight.FURTHER:
             self._rule(payment, payment.content, known, work)
+        spelled = known.spelling_of(payment.fields()) if sight is Sight.SPELLING else None
         known.learn(sight, Version(payment.content, payment.row.position, payment.fields()))
         if sight is Sight.SPELLING:
-            work.key(payment, "alias")
+            work.key(payment, "alias", spelled or 0)
             work.verdict(self._verdict(payment, sight.outcome))
             return
         self._accept(payment, sight.outcome, work)

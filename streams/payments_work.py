@@ -12,8 +12,8 @@ from streams.registry import Dataset
 from streams.rows import Row
 from streams.turn import Decided, Fact, Verdict, lineage, positions_of
 
-KeyRow = tuple[int, int, int, int, str]
-"""A row of `payment_keys`: home, identity, content, position, outcome."""
+KeyRow = tuple[int, int, int, int, str, int]
+"""A row of `payment_keys`: home, identity, content, position, outcome, content that an alias spells anew."""
 
 
 class Payment:
@@ -79,9 +79,11 @@ class PaymentsWork:
         self.stored.append((payment, outcome))
         self.key(payment, outcome.value)
 
-    def key(self, payment: Payment, outcome: str) -> None:
+    def key(self, payment: Payment, outcome: str, alias_of: int = 0) -> None:
         """Note a key."""
-        self.keys.append((payment.home, payment.identity, payment.content, payment.row.position, outcome))
+        self.keys.append(
+            (payment.home, payment.identity, payment.content, payment.row.position, outcome, alias_of)
+        )
 
     def assemble(self, quarantine: Quarantine, topic: str) -> Decided:
         """The turn's writes in order: versions, keys, decisions, quarantine."""
@@ -121,12 +123,12 @@ def remember(index: PaymentIndex, keys: Sequence[KeyRow]) -> None:
     index.add(
         [home for home, *_ in keys],
         [identity for _, identity, *_ in keys],
-        [Key(content, at) for _, _, content, at, _ in keys],
+        [Key(content, at) for _, _, content, at, *_ in keys],
     )
 
 
 def _keys(keys: Sequence[KeyRow]) -> Fact:
-    names = ("home", "identity", "content_hash", "position", "outcome")
+    names = ("home", "identity", "content_hash", "position", "outcome", "alias_of")
     columns = {name: list(column) for name, column in zip(names, zip(*keys, strict=True), strict=True)}
     return Fact("payment_keys", columns, columns["position"])
 

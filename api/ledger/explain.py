@@ -35,6 +35,7 @@ class _Known:
 
     Attributes:
         versions: (record type, identity) → versions, the accepted one first, then as they were stored.
+        aliases: (identity, content) of another spelling of a payment → content of the version.
         cases: (record type, identity) → row of the view `conflicts`.
         shown: (record type, identity, content) → row of the view `payments` or `reads`.
         matches: the same, for their match.
@@ -43,6 +44,7 @@ class _Known:
     """
 
     versions: dict[tuple[str, int], Rows] = field(default_factory=dict)
+    aliases: dict[Key, int] = field(default_factory=dict)
     cases: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     shown: dict[tuple[str, Key], dict[str, Any]] = field(default_factory=dict)
     matches: dict[tuple[str, Key], Match] = field(default_factory=dict)
@@ -76,6 +78,9 @@ def _gather(store: Store, kind: str, organizations: list[str], identities: list[
     for case in store.ask(cases.cases_of, several) if several else []:
         known.cases[case["record_type"], case["identity"]] = case
     if kind == "payment":
+        if several:
+            homes = {version["home"] for i in several for version in known.versions[kind, i]}
+            known.aliases = store.ask(why.aliases, homes, several)
         shown = store.ask(why.payments_shown, organizations, identities)
         found_matches = matches.of_payments(store, organizations, shown)
     else:
@@ -108,21 +113,31 @@ def _explained(row: Mapping[str, Any], known: _Known) -> Explanation:
     versions = known.versions.get((kind, row["identity"]), [])
     if not versions:
         return told
-    own = next((v for v in versions if v["content_hash"] == row["content_hash"]), versions[0])
+    if (case := known.cases.get((kind, row["identity"]))) is not None:
+        told.case = CaseState.model_validate({**case, "versions": len(case["versions"])})
+    own = _version_of(row, versions, known)
+    if own is None:
+        return told
     if outcome == Outcome.DUPLICATE:
         told.first_occurrence = Lineage.model_validate(own)
         told.same_line = bool(row["line"]) and _line_of(own) == _line_of(row)
     if outcome == Outcome.CONFLICT and own is not versions[0]:
         told.first_occurrence = Lineage.model_validate(versions[0])
         told.differences = _differences(versions[0], own)
-    if (case := known.cases.get((kind, row["identity"]))) is not None:
-        told.case = CaseState.model_validate({**case, "versions": len(case["versions"])})
     version = (kind, (own["identity"], own["content_hash"]))
     stored = known.shown.get(version)
     told.counts = stored is not None
     told.stored = _told(stored) if stored is not None else None
     told.match = known.matches.get(version)
     return told
+
+
+def _version_of(row: Mapping[str, Any], versions: Rows, known: _Known) -> Mapping[str, Any] | None:
+    """The version that a row brought, or spells anew; None when it is not known which one that is."""
+    if len(versions) == 1:
+        return versions[0]
+    content = known.aliases.get((row["identity"], row["content_hash"]), row["content_hash"])
+    return next((version for version in versions if version["content_hash"] == content), None)
 
 
 def _line_of(row: Mapping[str, Any]) -> tuple[Any, ...]:

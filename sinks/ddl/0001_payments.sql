@@ -66,6 +66,7 @@ CREATE TABLE IF NOT EXISTS {database}.payment_keys
     content_hash UInt64 COMMENT 'Hash of what the sender supplied',
     position UInt64 COMMENT 'Position of the record that brought it first',
     outcome LowCardinality(String) COMMENT 'accepted, conflict, or alias: other text of a known version, without a difference',
+    alias_of UInt64 COMMENT 'Of an alias the content_hash of the version that it does not differ from; 0 for others',
     stored_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When it was stored, clock of the server, UTC, milliseconds',
     first_wins UInt64 MATERIALIZED 18446744073709551615 - toUnixTimestamp64Milli(stored_at) COMMENT 'Inverted stored_at: the row stored first survives a merge'
 )

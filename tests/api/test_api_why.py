@@ -118,6 +118,25 @@ async def test_a_conflict_tells_its_differences_and_its_case(whole_api: Api, cli
         assert secret not in str(rows)
 
 
+async def test_another_spelling_names_the_version_that_it_spells(
+    whole_api: Api, clickhouse: ClickHouse
+) -> None:
+    """Of two contents the one it does not differ from; an old one, of which that is not known, names none."""
+    second = payment(1, PAYMENT_AMOUNT="7.5")
+    await judged(clickhouse, payment(1), second, {**second, "NOTES": "x"}, payment(1, NOTES="x"))
+    rows = await explained(whole_api, record_id="P1")
+    assert [row["outcome"] for row, _ in rows] == ["accepted", "conflict", "duplicate", "duplicate"]
+    assert [why["first_occurrence"] and why["first_occurrence"]["offset"] for _, why in rows] == [
+        None, 0, 1, 0,
+    ]  # fmt: skip
+    assert [why["counts"] for _, why in rows] == [True, False, False, True]
+    clickhouse.client.command(
+        "ALTER TABLE payment_keys UPDATE alias_of = 0 WHERE 1 SETTINGS mutations_sync = 2"
+    )
+    (_, why) = (await explained(whole_api, record_id="P1"))[2]
+    assert (why["first_occurrence"], why["counts"], why["case"]["versions"]) == (None, False, 2)
+
+
 async def test_a_quarantined_row_tells_which_check_failed(whole_api: Api, clickhouse: ClickHouse) -> None:
     """Checks before it passed, later ones were not reached; what it waits for, and its replays."""
     bad = payment(1, PAYMENT_AMOUNT="1,234", METER_ID=None)

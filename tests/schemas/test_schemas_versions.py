@@ -37,9 +37,9 @@ def test_a_content_is_known_as_a_version_or_as_another_spelling() -> None:
 def test_what_one_side_left_out_is_no_difference() -> None:
     """Any version that agrees in what both supplied is enough."""
     found = identity(fields(), paid("paid", payment_amount=20))
-    assert found.same_as_known(paid("void"))
-    assert found.same_as_known(fields(payment_amount=20))
-    assert not found.same_as_known(fields(payment_amount=30))
+    assert found.spelling_of(paid("void")) is not None
+    assert found.spelling_of(fields(payment_amount=20)) is not None
+    assert found.spelling_of(fields(payment_amount=30)) is None
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_an_open_case_stays_open() -> None:
 def test_fields_that_were_not_loaded_are_an_error() -> None:
     """A comparison with nothing would call everything the same."""
     with pytest.raises(LookupError, match="content 1 were not loaded"):
-        Identity([Version(1, 100)], set(), None).same_as_known(fields())
+        Identity([Version(1, 100)], set(), None).spelling_of(fields())
