@@ -357,3 +357,45 @@ async def test_what_is_known_is_settled_while_the_broker_is_away(
     with pytest.raises(BrokerAway):
         await asyncio.to_thread(settler.step)
     assert claims(whole_api) == 1
+
+
+# -- at once
+
+
+@pytest.mark.parametrize("first", ["replay", "discard"])
+async def test_of_replays_and_discards_at_once_one_is_done(
+    whole_api: Api, quarantine: Quarantine, endpoints: Endpoints, first: str
+) -> None:
+    """Whoever asks first; a row is never both given up and on its way."""
+    path = quarantine.put()
+    acts = {"replay": {}, "discard": {"reason": "given up"}}
+    order = sorted(acts, key=lambda what: what != first)
+    asked = [post(whole_api, f"{path}/{what}", **acts[what]) for _ in range(8) for what in order]
+    answers = await asyncio.gather(*asked)
+    done = [answer for answer in answers if answer.status_code in (200, 202)]
+    assert len(done) == 1, [answer.status_code for answer in answers]
+    assert {answer.status_code for answer in answers if answer not in done} == {409}
+    await asyncio.to_thread(whole_api.running.parts.publisher.flush, 10)
+    sent = topic_records(endpoints.kafka, path.split("/")[-2])
+    discarded = quarantine.actions(path).count("discarded")
+    assert (len(sent), discarded) == ((1, 0) if done[0].json()["done"] == "replayed" else (0, 1))
+    entries = await audited(whole_api, subject_kind="quarantined_row")
+    standing = [entry["action"] for entry in entries if entry["action"] != "quarantine.withdrawn"]
+    gone = len(entries) - len(standing)
+    assert len(standing) - gone == 1
+
+
+async def test_bulk_replays_and_single_ones_at_once_send_each_row_once(
+    whole_api: Api, quarantine: Quarantine, endpoints: Endpoints
+) -> None:
+    """However requests overlap: what one has claimed the others skip."""
+    paths = [quarantine.put(dataset_id="ds_many") for _ in range(6)]
+    bulk = [post(whole_api, "/v1/quarantine/replays", dataset_id="ds_many") for _ in range(4)]
+    single = [post(whole_api, f"{path}/replay") for path in paths]
+    answers = await asyncio.gather(*bulk, *single)
+    done = sum(answer.json()["done"] for answer in answers[:4])
+    done += sum(answer.status_code == 202 for answer in answers[4:])
+    assert done == 6, [answer.text for answer in answers]
+    await asyncio.to_thread(whole_api.running.parts.publisher.flush, 10)
+    assert len(topic_records(endpoints.kafka, paths[0].split("/")[-2])) == 6
+    assert claims(whole_api) == 6
