@@ -8,6 +8,7 @@ from api import ids
 from api.audit.endpoints import Acting
 from api.conflicts import service
 from api.conflicts.cursors import decode, encode
+from api.conflicts.one_by_one import patience
 from api.conflicts.rulings import Wanted
 from api.conflicts.schemas import (
     BigIn,
@@ -19,6 +20,7 @@ from api.conflicts.schemas import (
     DecisionIn,
     RecordType,
 )
+from api.conflicts.threads import in_own_thread
 from api.deps import App, IsAdmin
 from api.errors import NotFound, StoreAway, Unauthorized, VersionsChanged, responses
 from api.fields import Line
@@ -74,7 +76,7 @@ def get_conflict(app: App, _admin: IsAdmin, record_type: RecordType, identity: I
     status_code=201,
     responses=responses(Unauthorized, NotFound, VersionsChanged, StoreAway),
 )
-def decide_conflict(
+async def decide_conflict(
     app: App, actor: Acting, record_type: RecordType, identity: Identity, body: DecisionIn
 ) -> CaseInFull:
     """Decide one case, or undo the latest decision; the views follow at once. Answers with the case.
@@ -90,17 +92,23 @@ def decide_conflict(
         _numbers(body.known),
         body.latest_decision_id,
     )
-    service.decide(app.store, app.db, actor, record_type, int(identity), wanted)
-    return service.in_full(app.store, record_type, int(identity))
+    until = patience()
+
+    def decided() -> CaseInFull:
+        service.decide(app.store, app.db, actor, record_type, int(identity), wanted, until)
+        return service.in_full(app.store, record_type, int(identity))
+
+    return await in_own_thread(decided)
 
 
 @router.post("/v1/conflicts/decisions", responses=responses(Unauthorized, StoreAway))
-def decide_conflicts(app: App, actor: Acting, body: BulkIn) -> BulkOut:
+async def decide_conflicts(app: App, actor: Acting, body: BulkIn) -> BulkOut:
     """Decide many cases alike: those of a filter, page by page, or those of a list.
 
     A filter is worked off in the order of the list of cases: pass `next` as `cursor` until it is null.
     """
-    return service.decide_many(app.store, app.db, actor, body)
+    until = patience()
+    return await in_own_thread(lambda: service.decide_many(app.store, app.db, actor, body, until))
 
 
 def _numbers(texts: list[str] | None) -> list[int] | None:

@@ -25,6 +25,11 @@ _PAUSE_S: Final = 0.02
 _LONGEST_ID: Final = 38
 
 
+def patience() -> float:
+    """Until when a request that comes now waits, moment of the monotonic clock."""
+    return time.monotonic() + PATIENCE_S
+
+
 class Line:
     """Threads that want the same thing, served in the order in which they came."""
 
@@ -79,9 +84,17 @@ class OneByOne:
     Args:
         organization_ids: whose cases are decided about; taken in one order, so that nobody waits in a ring.
         lines: where threads of this process wait.
+        until: how long to wait, moment of the monotonic clock; `PATIENCE_S` from now unless it is given.
     """
 
-    def __init__(self, db: Database, organization_ids: Iterable[str], lines: Lines = _HERE) -> None:
+    def __init__(
+        self,
+        db: Database,
+        organization_ids: Iterable[str],
+        lines: Lines = _HERE,
+        until: float | None = None,
+    ) -> None:
+        self._until = patience() if until is None else until
         names = sorted({f"decisions-{name[:_LONGEST_ID]}" for name in organization_ids})
         self._leases = [(lines.of(name), LeaseHolder(db, name, LASTS)) for name in names]
         self._held = ExitStack()
@@ -92,7 +105,7 @@ class OneByOne:
         Raises:
             DecidersBusy: others decide for too long.
         """
-        until = time.monotonic() + PATIENCE_S
+        until = self._until
         with ExitStack() as held:
             for line, lease in self._leases:
                 held.enter_context(line.turn(until))

@@ -70,8 +70,19 @@ def in_full(store: Store, record_type: str, identity: int) -> CaseInFull:
     return CaseInFull(**{**case, "versions": versions}, differences=differences, decisions=made)
 
 
-def decide(store: Store, db: Database, actor: Actor, record_type: str, identity: int, wanted: Wanted) -> None:
+def decide(
+    store: Store,
+    db: Database,
+    actor: Actor,
+    record_type: str,
+    identity: int,
+    wanted: Wanted,
+    until: float,
+) -> None:
     """Append a decision about one case; one that is stored already under its id is not appended again.
+
+    Args:
+        until: when others are not waited for any more, see `OneByOne`.
 
     Raises:
         NotFound: there is no such case.
@@ -81,7 +92,7 @@ def decide(store: Store, db: Database, actor: Actor, record_type: str, identity:
             it again under the same id is safe.
     """
     case = _case(store, record_type, identity)
-    with OneByOne(db, [case["organization_id"]]) as turn:
+    with OneByOne(db, [case["organization_id"]], until=until) as turn:
         history = store.ask(cases.decisions_about, [identity])
         row = ruling(case, _about(case, history), wanted, _now(store))
         if row is not None:
@@ -90,7 +101,7 @@ def decide(store: Store, db: Database, actor: Actor, record_type: str, identity:
             _append(store, [row], wanted)
 
 
-def decide_many(store: Store, db: Database, actor: Actor, body: BulkIn) -> BulkOut:
+def decide_many(store: Store, db: Database, actor: Actor, body: BulkIn, until: float) -> BulkOut:
     """Decide the cases of a list, or the next ones of a filter, with one insert.
 
     Raises:
@@ -106,7 +117,7 @@ def decide_many(store: Store, db: Database, actor: Actor, body: BulkIn) -> BulkO
     if body.dry_run:
         _rule(store, body, wanted, _meant(store, body, out), out)
     else:
-        with OneByOne(db, _organizations(store, body)) as turn:
+        with OneByOne(db, _organizations(store, body), until=until) as turn:
             # looked for in turn: what somebody decided meanwhile is not open any more
             rows = _rule(store, body, wanted, _meant(store, body, out), out)
             if rows:

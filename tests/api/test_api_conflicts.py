@@ -575,3 +575,23 @@ async def test_two_bulk_decisions_at_once_decide_each_open_case_once(
     for case in await cases(whole_api):
         told = (await whole_api.http.get(path_of(case))).json()
         assert len(told["decisions"]) == 1
+
+
+async def test_who_waits_for_his_turn_keeps_nobody_else_waiting(
+    whole_api: Api, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty decisions wait for another process; everything else is answered meanwhile."""
+    await judged(clickhouse, payment(1), payment(1, PAYMENT_AMOUNT="70"))
+    (case,) = await cases(whole_api)
+    path = f"{path_of(case)}/decisions"
+    monkeypatch.setattr("api.conflicts.one_by_one.PATIENCE_S", 8.0)
+    with OneByOne(whole_api.running.db, [ORG], Lines()):
+        waiting = [
+            asyncio.create_task(whole_api.http.post(path, json={"decision": "take_new"}, timeout=60))
+            for _ in range(50)
+        ]
+        await asyncio.sleep(2)
+        answer = await asyncio.wait_for(whole_api.http.get("/v1/organizations"), 3)
+        assert answer.status_code == 200
+        assert not any(task.done() for task in waiting)
+    assert {answer.status_code for answer in await asyncio.gather(*waiting)} <= {201, 503}
