@@ -57,8 +57,7 @@ def sources_named(
 def aliases(client: Client, homes: Iterable[int], identities: Iterable[int]) -> dict[tuple[int, int], int]:
     """(Identity, content of another spelling) → content of the version it does not differ from.
 
-    `homes` are those of the identities: the table is
-    ordered by them.
+    `homes` are those of the identities: the table is ordered by them.
     """
     found: dict[tuple[int, int], int] = {}
     for wanted in chunks(sorted(set(identities)), AT_ONCE // 2):
