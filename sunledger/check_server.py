@@ -29,7 +29,7 @@ def check_there(
         return Answer(_nothing_read(file, f"the file cannot be read: {error.strerror}"))
     with source:
         body = Multipart({**fields, "dry_run": "true"}, file.name, source, progress)
-        return Answer(asked(lambda: api.send(PATH, body, body.content_type, len(body), LIMIT_S)))
+        return Answer(asked(api, lambda: api.send(PATH, body, body.content_type, len(body), LIMIT_S)))
 
 
 def _nothing_read(file: Path, detail: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ __all__ = ["CheckFailed", "Wanted", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The command line. `dataset`, `projects` and `provider` go to a server."""
+    """The command line. `dataset`, `organization`, `projects` and `provider` go to a server."""
 
     file: Path
     profile: str | None
@@ -34,6 +34,7 @@ class Wanted:
     required: Sequence[str]
     server: str | None
     dataset: str | None
+    organization: str | None
     projects: Sequence[str]
     provider: str
 
@@ -64,7 +65,11 @@ def _check_fits(wanted: Wanted) -> None:
     """Refuse what would be ignored in silence."""
     stray: dict[str, object]
     if wanted.server is None:
-        stray = {"--dataset": wanted.dataset, "--project": wanted.projects}
+        stray = {
+            "--dataset": wanted.dataset,
+            "--organization": wanted.organization,
+            "--project": wanted.projects,
+        }
         needs = "needs --server"
     else:
         stray = {"--corrected": wanted.corrected, "--errors": wanted.errors, "--required": wanted.required}
@@ -84,6 +89,7 @@ def _there(wanted: Wanted, server: str, progress: Progress) -> Answer:
         "dataset_type": "electricity_payments",
         "data_provider": wanted.provider,
         "project_ids": list(wanted.projects),
+        **({"organization_id": wanted.organization} if wanted.organization else {}),
         **({"default_currency": wanted.default_currency} if wanted.default_currency else {}),
     }
     try:

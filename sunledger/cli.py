@@ -156,6 +156,9 @@ def check(
         typer.Option(help="Let this API judge beside its ledger; its admin comes from the environment."),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="With --server: name of the dataset.")] = None,
+    organization: Annotated[
+        str | None, typer.Option(help="With --server: id of the organisation, when no project says whose.")
+    ] = None,
     project: Annotated[
         list[str] | None, typer.Option(help="With --server: id of a project of the dataset; repeatable.")
     ] = None,
@@ -170,7 +173,7 @@ def check(
 
     wanted = checking.Wanted(
         file, profile, json, corrected, errors, default_currency, tuple(required or ()),
-        server, dataset, tuple(project or ()), provider,
+        server, dataset, organization, tuple(project or ()), provider,
     )  # fmt: skip
     try:
         raise typer.Exit(checking.run(wanted))

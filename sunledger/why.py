@@ -58,7 +58,7 @@ def connect(data_dir: Path, server: str | None) -> ApiClient:
     if not url.startswith(("http://", "https://")):
         raise WhyFailed("the server's address must begin with http:// or https://")
     api = ApiClient(url)
-    asked(lambda: api.login(email, password))
+    asked(api, lambda: api.login(email, password))
     return api
 
 
@@ -81,22 +81,24 @@ def is_known(answer: dict[str, Any]) -> bool:
 
 
 def _ledger(api: ApiClient, **query: str) -> dict[str, Any]:
-    found: dict[str, Any] = asked(lambda: api.get(f"/v1/ledger?{urlencode({**query, 'limit': _MOST})}"))
+    found: dict[str, Any] = asked(api, lambda: api.get(f"/v1/ledger?{urlencode({**query, 'limit': _MOST})}"))
     return found
 
 
-def asked(call: Callable[[], T]) -> T:
+def asked(api: ApiClient, call: Callable[[], T]) -> T:
     """What a call to an API gives.
 
     Raises:
-        ServerFailed: it refuses, or does not answer.
+        ServerFailed: it refuses, or does not answer; then the message has its address.
     """
     try:
         return call()
     except ApiRefused as exc:
         raise ServerFailed(f"the API refuses: {exc}") from None
     except (OSError, HTTPException, ValueError) as exc:  # the last: an answer that is no JSON
-        raise ServerFailed(f"the API does not answer ({type(exc).__name__})") from None
+        reason = getattr(exc, "reason", exc)
+        told = getattr(reason, "strerror", None) or type(reason).__name__
+        raise ServerFailed(f"the API at {api.address} does not answer ({told})") from None
 
 
 def story(what: str, answer: dict[str, Any]) -> str:

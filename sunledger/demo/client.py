@@ -35,11 +35,19 @@ def _told(status: int, phrase: str, body: bytes) -> str:
     return " ".join(f"{'; '.join(parts)} ({status})".split())
 
 
+def _without_secrets(url: str) -> str:
+    """An address without the user and the password that may stand in it."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 class ApiClient:
-    """Calls one API. `token` is the bearer of every request once it is set."""
+    """Calls one API. `token` is the bearer of every request once it is set; `address` is for messages."""
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.address = _without_secrets(url)
         self.token: str | None = None
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -171,6 +171,7 @@ def test_what_cannot_be_corrected_writes_nothing(tmp_path: Path) -> None:
         (["--required", "SATUS"], "'SATUS'"),
         (["--default-currency", "francs"], "ISO 4217"),
         (["--dataset", "D"], "--dataset needs --server"),
+        (["--organization", "org_x"], "--organization needs --server"),
         (["--server", "http://localhost:1"], "--server needs --dataset"),
         (["--server", "http://localhost:1", "--dataset", "D", "--profile", "s3"], "takes uploads"),
         (
@@ -186,13 +187,15 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, options: list[str], said
 
 
 @contextmanager
-def server(*answers: tuple[int, bytes]) -> Iterator[str]:
-    """The address of a server that gives these answers, one after the other."""
+def server(*answers: tuple[int, bytes], seen: list[bytes] | None = None) -> Iterator[str]:
+    """The address of a server that gives these answers, one after the other; `seen` gets what it was sent."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if seen is not None:
+                seen.append(body)
             status, body = left.pop(0)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -243,7 +246,7 @@ LOGGED_IN = (200, b'{"access_token": "t"}')
         ),
         ([(502, b"<html>\nBad gateway</html>")], "the API refuses: Bad Gateway (502)"),
         ([LOGGED_IN, (404, b'["no problem"]')], "the API refuses: Not Found (404)"),
-        ([(200, b"<html>")], "the API does not answer (JSONDecodeError)"),
+        ([(200, b"<html>")], "the API at {url} does not answer (JSONDecodeError)"),
     ],
 )
 def test_a_server_that_refuses_is_told_in_one_line(
@@ -254,7 +257,7 @@ def test_a_server_that_refuses_is_told_in_one_line(
     monkeypatch.setenv("SUNLEDGER_ADMIN_PASSWORD", "secret")
     with server(*answers) as url:
         answer = run(write(tmp_path, payment(1)), "--server", url, "--dataset", "D", "--json")
-    assert (answer.exit_code, answer.stdout, answer.stderr) == (3, "", f"{said}\n")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (3, "", f"{said}\n".replace("{url}", url))
 
 
 def test_a_file_that_is_not_there_needs_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +276,21 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("SUNLEDGER_ADMIN_PASSWORD", "secret")
     answer = run(path, "--server", "http://127.0.0.1:9", "--dataset", "D", "--json")
     assert (answer.exit_code, answer.stdout) == (3, "")
-    assert "does not answer" in answer.stderr
+    assert answer.stderr == "the API at http://127.0.0.1:9 does not answer (Connection refused)\n"
+    named = run(path, "--server", "http://user:word@127.0.0.1:9/x", "--dataset", "D")
+    assert "the API at http://127.0.0.1:9/x does not" in named.stderr
+    assert "word" not in named.stderr
+
+
+def test_the_organisation_goes_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the field that an upload names it with: a dataset that exists needs no projects beside it."""
+    monkeypatch.setenv("SUNLEDGER_ADMIN_EMAIL", "admin@sunledger.test")
+    monkeypatch.setenv("SUNLEDGER_ADMIN_PASSWORD", "secret")
+    sent: list[bytes] = []
+    with server(LOGGED_IN, problem(422, "T", "D."), seen=sent) as url:
+        path = write(tmp_path, payment(1))
+        assert run(path, "--server", url, "--dataset", "D", "--organization", "org_1").exit_code == 3
+    assert b'name="organization_id"\r\n\r\norg_1\r\n' in sent[-1]
 
 
 def test_titles_may_stand_above_the_header_of_a_sheet(tmp_path: Path) -> None:
