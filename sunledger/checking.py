@@ -15,6 +15,7 @@ from sunledger.check import (
     print_json,
 )
 from sunledger.check_server import check_there
+from sunledger.check_source import rereadable
 from sunledger.check_story import progress_bar, tell
 from sunledger.why import ServerFailed, WhyFailed, connect
 
@@ -47,13 +48,13 @@ def run(wanted: Wanted) -> int:
         SettingsFaults: the environment lacks the admin of a server.
     """
     _check_fits(wanted)
-    with progress_bar(wanted.file) as progress:
+    with rereadable(wanted.file) as file, progress_bar(file) as progress:
         if wanted.server is None:
             context = context_of(wanted.profile or "s3", wanted.default_currency, wanted.required)
-            question = Question(wanted.file, context, wanted.corrected, wanted.errors, all_errors=wanted.json)
+            question = Question(file, context, wanted.corrected, wanted.errors, all_errors=wanted.json)
             answer = check(question, progress)
         else:
-            answer = _there(wanted, wanted.server, progress)
+            answer = _there(wanted, file, wanted.server, progress)
     if wanted.json:
         print_json(answer)
     else:
@@ -83,7 +84,7 @@ def _check_fits(wanted: Wanted) -> None:
             raise CheckFailed(f"{option} {needs}")
 
 
-def _there(wanted: Wanted, server: str, progress: Progress) -> Answer:
+def _there(wanted: Wanted, file: Path, server: str, progress: Progress) -> Answer:
     fields = {
         "dataset_name": wanted.dataset or "",
         "dataset_type": "electricity_payments",
@@ -93,7 +94,7 @@ def _there(wanted: Wanted, server: str, progress: Progress) -> Answer:
         **({"default_currency": wanted.default_currency} if wanted.default_currency else {}),
     }
     try:
-        return check_there(connect(Path(), server), wanted.file, fields, progress)
+        return check_there(connect(Path(), server), file, fields, progress)
     except ServerFailed as error:
         raise ServerCheckFailed(str(error)) from None
     except WhyFailed as error:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -291,6 +292,20 @@ def test_the_organisation_goes_to_the_server(tmp_path: Path, monkeypatch: pytest
         path = write(tmp_path, payment(1))
         assert run(path, "--server", url, "--dataset", "D", "--organization", "org_1").exit_code == 3
     assert b'name="organization_id"\r\n\r\norg_1\r\n' in sent[-1]
+
+
+def test_what_comes_from_a_pipe_is_checked_too(tmp_path: Path) -> None:
+    """Read twice for its decimal commas, and copied: `sunledger check <(cat FILE)`."""
+    data = write(tmp_path, payment(1, PAYMENT_AMOUNT="5,5"), payment(2), delimiter=";").read_bytes()
+    pipe, copy = tmp_path / "pipe", tmp_path / "copy.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    answer = run(pipe, "--json", "--corrected", copy)
+    writer.join()
+    found = json.loads(answer.stdout)
+    assert (answer.exit_code, found["file"], found["rows"], found["ok"]) == (0, "pipe", 2, 2)
+    assert b";5.5;" in copy.read_bytes()
 
 
 def test_titles_may_stand_above_the_header_of_a_sheet(tmp_path: Path) -> None:
