@@ -61,6 +61,7 @@ class CsvRecords:
         self._chunks = text_lines(source)
         self._again: deque[str] = deque()
         self._taken = 0
+        self._last = "\n"
         self._record: list[str] = []
         first = self._begin_of_header(titles)
         self.header_line = self._taken + 1
@@ -88,7 +89,7 @@ class CsvRecords:
     def _window_of_lines(self) -> list[str]:
         """The next lines, at most a window of them; empty at the end."""
         if not self._again:
-            self._again.extend(next(self._chunks, ()))
+            self._again.extend(self._next_lines())
         size = min(self._window, len(self._again))
         if size == len(self._again):
             lines = list(self._again)
@@ -97,6 +98,18 @@ class CsvRecords:
             lines = [self._again.popleft() for _ in range(size)]
         self._taken += size
         return lines
+
+    def _next_lines(self) -> Sequence[str]:
+        """The lines that the source gives next; none at its end."""
+        lines: Sequence[str] = next(self._chunks, ())
+        if lines:
+            self._last = lines[-1][-1:]
+        return lines
+
+    @property
+    def open_end(self) -> bool:
+        """Whether the last line that was read has no line end."""
+        return self._last not in ("\n", "\r")
 
     def _give_back(self, lines: Sequence[str]) -> None:
         self._again.extendleft(reversed(lines))
@@ -188,7 +201,7 @@ class CsvRecords:
 
     def _more(self) -> bool:
         """Take further lines from the source; False at its end."""
-        self._again.extend(next(self._chunks, ()))
+        self._again.extend(self._next_lines())
         return bool(self._again)
 
     def _give_up(self, code: Code, detail: str, width: int, *, whole: bool = False) -> UnreadableRow:

@@ -4,24 +4,20 @@ Memory does not grow with the file: errors are counted, handed on as they are fo
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from producers.dry_judge import Finding, Judge
 from producers.dry_rows import LineError, Terms, Validation, ValidRows
+from producers.dry_warnings import column_warnings, near_warnings
 from producers.errors import FileRefused
 from producers.table_rows import ColumnRows, Remark, Row, TableRow
-from schemas.fields import CUSTOM, FILE_NAME, NAMES
+from schemas.fields import CUSTOM
 from schemas.outcomes import Outcome
 from schemas.personal import Pseudonymizer
-from schemas.personal_values import looks_personal
 from schemas.versions import Sight
 
-AS_SENT: Final = "_AS_SENT"
-"""Ends the unknown column under which the reader keeps a number's text with its decimal comma."""
-NAMED: Final = 20
-"""Most names of a warning."""
 KEPT: Final = 1000
 """How many errors, duplicates and conflicts a report lists; all are counted."""
 
@@ -40,6 +36,7 @@ class Report:
         outcomes: what would become of the rows if nothing was stored before.
         duplicates, conflicts: the first rows of these outcomes.
         unknown: names of columns that are no field of payments and have values.
+        fields: fields that have values.
     """
 
     file: str
@@ -54,6 +51,7 @@ class Report:
     duplicates: list[Finding] = field(default_factory=list)
     conflicts: list[Finding] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    fields: set[str] = field(default_factory=set)
     warnings: list[Remark] = field(default_factory=list)
 
     @property
@@ -77,8 +75,12 @@ class Report:
             "outcomes": outcomes_json(self.outcomes),
             "duplicates": [duplicate_json(found) for found in self.duplicates],
             "conflicts": [conflict_json(found) for found in self.conflicts],
-            "warnings": [asdict(remark) for remark in (*self.warnings, *column_warnings(self.unknown))],
+            "warnings": [asdict(remark) for remark in self._remarks()],
         }
+
+    def _remarks(self) -> list[Remark]:
+        """What is odd about the file and its columns."""
+        return [*self.warnings, *column_warnings(self.unknown), *near_warnings(self.unknown, self.fields)]
 
 
 def outcomes_json(outcomes: Counter[Outcome]) -> dict[str, int]:
@@ -128,7 +130,9 @@ class DryRun:
 
     def feed(self, rows: Sequence[Row]) -> ValidRows:
         """Judge a batch, rows in the order of the file; returns the good ones."""
-        self.report.unknown.update(_unknown_columns(rows))
+        known, unknown = _columns_of(rows)
+        self.report.fields |= known
+        self.report.unknown |= unknown
         valid, errors = self._validation(rows)
         for faults in errors:
             self._refused(faults)
@@ -171,41 +175,17 @@ def tally(outcomes: Counter[Outcome], rows: int, findings: Sequence[Finding]) ->
     outcomes.update(found.sight.outcome for found in findings)
 
 
-def column_warnings(unknown: Iterable[str]) -> list[Remark]:
-    """What is odd about the columns. A name that looks like somebody's data is not repeated."""
-    names = {name for name in unknown if name.removesuffix(AS_SENT) not in NAMES}
-    warned = []
-    if names:
-        shown = [repr(name) for name in sorted(names) if not looks_personal(name)][:NAMED]
-        shown += [f"{len(names) - len(shown)} more"] if len(shown) < len(names) else []
-        text = "columns that are no fields of a payment are kept beside them, as they are"
-        warned.append(Remark("unknown_columns", f"{text}: {', '.join(shown)}"))
-    if len(names) < len(set(unknown)):
-        warned.append(
-            Remark("decimal_comma", "numbers are written with decimal commas; they are read as such")
-        )
-    return warned
-
-
-def name_warnings(name: str, profile: str) -> list[Remark]:
-    """A name that a bucket, or an upload without the dataset's leave, would refuse; a sheet has none."""
-    workbook = FILE_NAME.removesuffix(".csv") + ".xlsx"
-    allowed = {"s3": {FILE_NAME}, "upload": {FILE_NAME, workbook}}.get(profile, {name})
-    if name in allowed:
-        return []
-    expected = " or ".join(sorted(allowed))
-    text = f"the file must be named exactly {expected} when it is sent; found {name[-80:]!r}"
-    return [Remark("wrong_name", text)]
-
-
-def _unknown_columns(rows: Sequence[Row]) -> Iterator[str]:
-    """Names of unknown columns in which some rows have a text."""
+def _columns_of(rows: Sequence[Row]) -> tuple[set[str], set[str]]:
+    """Fields, and names of unknown columns, in which some rows have a text."""
+    found: tuple[set[str], set[str]] = set(), set()
     if isinstance(rows, ColumnRows):
         header = rows.header
         for name, known, texts in zip(header.names, header.known, rows.columns, strict=True):
-            if not known and any(texts):
-                yield name
-    else:
-        for row in rows:
-            if isinstance(row, TableRow):
-                yield from row.cells.get(CUSTOM, ())
+            if any(texts):
+                found[not known].add(name)
+        return found
+    for row in rows:
+        if isinstance(row, TableRow):
+            found[0].update(row.cells)
+            found[1].update(row.cells.get(CUSTOM, ()))
+    return found

@@ -19,6 +19,8 @@ _UNTICKED: Final = "FALSE"
 class ExportedSheet:
     """Records of a CSV source that was a sheet, see `producers.tabular.Records`."""
 
+    open_end = False  # a sheet has none, and its export does not end with one
+
     def __init__(self, records: CsvRecords) -> None:
         self._records = records
         self.delimiter = records.delimiter

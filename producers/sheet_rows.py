@@ -29,6 +29,7 @@ class SheetRecords:
     """
 
     warnings: Sequence[Remark] = ()
+    open_end = False
 
     def __init__(self, windows: Iterator[Window]) -> None:
         self._rows = _numbered(windows)

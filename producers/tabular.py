@@ -28,11 +28,17 @@ class Records(Protocol):
         header: texts of the header's cells.
         header_line: physical line, or row of a sheet, on which it begins.
         warnings: what is left out of the file.
+        open_end: whether its last line has no line end; known when all rows were read.
     """
 
     header: list[str]
     header_line: int
     warnings: Sequence[Remark]
+
+    @property
+    def open_end(self) -> bool:
+        """See above."""
+        ...
 
     def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
         """Rows of `width` cells and what could not be read, in order."""
@@ -73,6 +79,11 @@ class Table:
             raise refusal.on_line(self._records.header_line) from None
         self._commas: bool | None = None if again else False
         self._amounts = [at for at, name in enumerate(self.header.names) if name in AMOUNTS]
+
+    def last_remarks(self) -> Sequence[Remark]:
+        """What is odd about the file, known when all rows were read; asked by a dry run."""
+        text = "the last line has no line end: was the file cut?"
+        return (Remark("no_line_end", text),) if self._records.open_end else ()
 
     def __iter__(self) -> Iterator[Row]:
         return chain.from_iterable(self.batches())

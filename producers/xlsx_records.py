@@ -58,6 +58,8 @@ class XlsxRecords:
         FileRefused: it is no workbook, too large, locked by a password, or empty.
     """
 
+    open_end = False
+
     def __init__(self, source: BinarySource, titles: bool = False) -> None:
         data = _all_of(source)
         try:

@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from producers.corrections import write_corrected
 from producers.dry_rows import LineError, Terms
-from producers.dry_run import DryRun, Report, name_warnings
+from producers.dry_run import DryRun, Report
+from producers.dry_warnings import name_warnings
 from producers.errors import FileRefused
 from producers.table_rows import Remark, Row
 from producers.tabular import Table, open_table
@@ -164,6 +165,7 @@ def _rows(file: Path, profile: str, progress: Progress, warnings: list[Remark]) 
         for rows in table.batches():
             progress(opened[0].tell())
             yield rows
+        warnings += table.last_remarks()
     finally:
         for one in opened:
             one.close()

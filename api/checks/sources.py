@@ -27,7 +27,7 @@ from producers.feed import Opened, RowFeed
 from producers.pull_intake import PullIntake
 from producers.s3 import Bucket
 from producers.s3_intake import refuse_unfit
-from producers.table_rows import Row
+from producers.table_rows import Remark, Row
 from producers.tabular import Table
 from schemas.outcomes import Code
 
@@ -115,15 +115,21 @@ def _bucket(bucket: Bucket, profile: str, feed: "_CheckingFeed") -> None:
             if found is None:
                 continue
 
-            def rows(found: Any = found, name: str = name) -> Iterator[Sequence[Row]]:
+            warnings: list[Remark] = []
+
+            def rows(
+                found: Any = found, name: str = name, warnings: list[Remark] = warnings
+            ) -> Iterator[Sequence[Row]]:
                 refuse_unfit(name, found.size)
                 body = bucket.open(found)
                 try:
-                    yield from Table(body, profile, lambda: bucket.open(found)).batches()
+                    table = Table(body, profile, lambda: bucket.open(found))
+                    yield from table.batches()
+                    warnings += table.last_remarks()
                 finally:
                     body.close()
 
-            feed.check(bucket.source_ref(found), rows())
+            feed.check(bucket.source_ref(found), rows(), warnings)
     finally:
         bucket.close()
 
@@ -148,7 +154,7 @@ class _CheckingFeed(RowFeed):
 
         return self.check(file.source_ref, rows())
 
-    def check(self, source_ref: str, rows: Iterator[Sequence[Row]]) -> int:
+    def check(self, source_ref: str, rows: Iterator[Sequence[Row]], warnings: Sequence[Remark] = ()) -> int:
         """One file, range or window; of a window without rows there is nothing to tell.
 
         Raises:
@@ -157,7 +163,7 @@ class _CheckingFeed(RowFeed):
         if len(self._checks) >= MAX_CHECKS or self._looks >= MAX_LOOKS:
             raise _Enough
         self._looks += 1
-        answer = check_rows(self._app, self._checked, rows, source_ref)
+        answer = check_rows(self._app, self._checked, rows, source_ref, warnings)
         if answer.rows or answer.file_error or self._checked.source != "pull":
             self._checks.append(answer)
         return answer.rows

@@ -132,6 +132,7 @@ def dry_run(app: Running, received: Received, body: UploadIn) -> CheckOut:
         with opened(lambda: app.spool.open(received.id, received.key)) as found:
             warnings.extend(found.table.warnings)
             yield from found.batches()
+            warnings.extend(found.table.last_remarks())
 
     return check_rows(app, dataset, batches(), received.file_name, warnings)
 

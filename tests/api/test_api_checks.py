@@ -211,6 +211,7 @@ async def test_a_bucket_is_looked_at_and_left_as_it_is(bucket_api: Api, endpoint
     assert "'Colour'" in warning["detail"]
     assert "803" not in warning["detail"]
     assert (wrong["rows"], wrong["file_error"]["code"]) == (0, "wrong_name")
+    assert "found 'other.csv'" in wrong["file_error"]["detail"]
     assert right["ledger"]["match"]["rate"] == 0
     assert keys() == before
     runs = (await bucket_api.http.get(f"/v1/runs?dataset_id={dataset_id}")).json()

@@ -308,6 +308,28 @@ def test_what_comes_from_a_pipe_is_checked_too(tmp_path: Path) -> None:
     assert b";5.5;" in copy.read_bytes()
 
 
+def test_a_misspelt_optional_column_is_told(tmp_path: Path) -> None:
+    """With the field that it is nearly named as; not where that field has a column, nor of other columns."""
+    path = write(tmp_path, payment(1) | {"STATSU": "processed", "CUSTOMER_UID": "7", "COLOUR": "red"})
+    warnings = json.loads(run(path, "--json").stdout)["warnings"]
+    (told,) = [one["detail"] for one in warnings if one["code"] == "misspelt_columns"]
+    assert told.endswith("not read as it: 'STATSU' (did you mean STATUS?)")
+    both = write(tmp_path, payment(1) | {"STATSU": "processed", "STATUS": "pending"})
+    assert [one["code"] for one in json.loads(run(both, "--json").stdout)["warnings"]] == ["unknown_columns"]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_a_last_line_without_a_line_end_is_told(tmp_path: Path, end: str) -> None:
+    """A file that was cut within its last cell looks like a whole one: nobody but the sender can know."""
+    path = write(tmp_path, payment(1), payment(2))
+    path.write_bytes(path.read_bytes().replace(b"\r\n", end.encode()))
+    assert json.loads(run(path, "--json").stdout)["warnings"] == []
+    path.write_bytes(path.read_bytes().removesuffix(end.encode()))
+    found = json.loads(run(path, "--json").stdout)
+    assert (found["ok"], [one["code"] for one in found["warnings"]]) == (2, ["no_line_end"])
+    assert json.loads(run(path, "--json", "--profile", "sheet").stdout)["warnings"] == []
+
+
 def test_titles_may_stand_above_the_header_of_a_sheet(tmp_path: Path) -> None:
     """Of a sheet that was exported, as the intake reads it, and of no other file; the copy has none."""
     path = write(tmp_path, payment(1), payment(2, PAYMENT_CURRENCY=" NGN "))
