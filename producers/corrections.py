@@ -64,7 +64,8 @@ def write_corrected(open_source: OpenSource, profile: str, out: IO[bytes]) -> Co
         fields = check_header(names, profile).names
         done = Corrections(headers=changes)
         cells = _Cells(fields, names, _commas(open_source, profile, fields))
-        copy = _Copy(out, getattr(records, "delimiter", None), cells)
+        line_end = getattr(records, "line_end", "\n")
+        copy = _Copy(out, getattr(records, "delimiter", None), line_end, cells)
         copy.row(names)
         for block in records.blocks(len(names)):
             copy.block(block, done)
@@ -110,17 +111,18 @@ class _Cells:
 class _Copy:
     """Writes rows in the dialect of the file; a workbook becomes a file with commas."""
 
-    def __init__(self, out: IO[bytes], delimiter: str | None, cells: _Cells) -> None:
+    def __init__(self, out: IO[bytes], delimiter: str | None, line_end: str, cells: _Cells) -> None:
         self._out = out
         self._is_text = delimiter is not None
+        self._line_end = line_end
         self._lines: list[str] = []
         # A carriage return in a cell is only quoted where the line ends have one.
         self._writer = csv.writer(self, delimiter=delimiter or ",", lineterminator="\r\n")
         self._cells = cells
 
     def write(self, line: str, /) -> None:
-        """Take a row of the writer's; the copy's lines end with a line feed."""
-        self._lines.append(line.removesuffix("\r\n") + "\n")
+        """Take a row of the writer's; the copy's lines end as those of the file."""
+        self._lines.append(line.removesuffix("\r\n") + self._line_end)
 
     def block(self, block: Block | UnreadableRow, done: Corrections) -> None:
         """Some rows, or one that could not be read."""
@@ -128,7 +130,7 @@ class _Copy:
             self._unreadable(block, done)
             return
         for row in block.cells:
-            if any(row):
+            if any(map(str.strip, row)):
                 self._writer.writerow(self._cells(row, done))
                 done.rows += 1
         self._flush()
@@ -148,7 +150,7 @@ class _Copy:
             cells = row.raw.split("\t")
             self.row([*cells, *[""] * (self._cells.width - len(cells)), f"not read: {row.detail}"])
             return
-        raw = row.raw.rstrip("\r\n") + "\n"
+        raw = row.raw.rstrip("\r\n") + self._line_end
         try:
             self._out.write(raw.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:  # half a character of a UTF-16 file; as bytes it stays what is no text
@@ -168,7 +170,8 @@ def _commas(open_source: OpenSource, profile: str, fields: Sequence[str]) -> boo
         for block in open_records(source, profile).blocks(len(fields)):
             if isinstance(block, Block):
                 for cells in block.cells:
-                    yield {name: cells[at] for name, at in places.items()}
+                    if len(cells) >= len(fields):  # an empty line has one cell
+                        yield {name: cells[at] for name, at in places.items()}
 
     try:
         return writes_commas(amounts())

@@ -1,4 +1,4 @@
-"""Which line of a CSV source the header begins with, and what stands between its cells."""
+"""Dialects of CSV: which line the header begins with, what stands between cells, lines without quotes."""
 
 import csv
 from collections.abc import Sequence
@@ -29,6 +29,18 @@ def header_among(lines: Sequence[str]) -> int:
     rows = ((at, _cells(line, delimiter_of(line))) for at, line in enumerate(lines))
     full = list(islice((row for row in rows if any(map(str.strip, row[1]))), HEADER_WITHIN))
     return full[find_header([cells for _, cells in full])][0]
+
+
+def unquoted(lines: Sequence[str], text: str, delimiter: str) -> list[list[str]] | None:
+    """Records of lines without quotes, as `csv.reader` would read them; None where it might refuse one."""
+    if "\r" in text:
+        if lines[0].endswith("\r"):
+            return None
+        text = text.replace("\r\n", "\n")
+        if "\r" in text:
+            return None
+    records = [line.split(delimiter) for line in text.removesuffix("\n").split("\n")]
+    return records if len(records) == len(lines) else None
 
 
 def _cells(line: str, delimiter: str) -> list[str]:

@@ -22,7 +22,7 @@ from producers.csv_checks import (
     swallowed,
     swallows_rows,
 )
-from producers.csv_dialect import delimiter_of, header_among
+from producers.csv_dialect import delimiter_of, header_among, unquoted
 from producers.errors import FileRefused
 from producers.table_rows import MAX_RAW_CHARS, Block, Remark, UnreadableRow
 from producers.text_lines import MAX_LINE_CHARS, BinarySource, is_plain, is_text, text_lines
@@ -53,6 +53,7 @@ class CsvRecords:
         delimiter: one of `csv_dialect.DELIMITERS`, found from the header.
         header: cells of the header.
         header_line: physical line on which it begins.
+        line_end: what its lines end with.
     """
 
     warnings: Sequence[Remark] = ()
@@ -66,6 +67,7 @@ class CsvRecords:
         first = self._begin_of_header(titles)
         self.header_line = self._taken + 1
         self.delimiter = delimiter_of(first)
+        self.line_end = "\r" if first.endswith("\r") else "\n"
         self._reader = self._new_reader()
         self.header = self._header_cells(first)
         self._window = _MOST_LINES
@@ -137,7 +139,7 @@ class CsvRecords:
 
     def _records_of(self, lines: list[str], text: str) -> tuple[list[list[str]], Sequence[int]]:
         """Records that begin the lines, and how many lines they are together with those before each."""
-        if '"' not in text and (found := _unquoted(text, self.delimiter)) is not None:
+        if '"' not in text and (found := unquoted(lines, text, self.delimiter)) is not None:
             return found, range(1, len(lines) + 1)
         try:
             records = list(csv.reader(lines, delimiter=self.delimiter, strict=True))
@@ -248,12 +250,3 @@ class CsvRecords:
         if not is_text("".join(self._record)):
             raise FileRefused(Code.BAD_ENCODING, "the header is not text in UTF-8").on_line(line)
         return cells
-
-
-def _unquoted(text: str, delimiter: str) -> list[list[str]] | None:
-    """Records of lines without quotes, as `csv.reader` would read them; None where it would refuse one."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n")
-        if "\r" in text:
-            return None
-    return [line.split(delimiter) for line in text.removesuffix("\n").split("\n")]

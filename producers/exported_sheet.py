@@ -24,6 +24,7 @@ class ExportedSheet:
     def __init__(self, records: CsvRecords) -> None:
         self._records = records
         self.delimiter = records.delimiter
+        self.line_end = records.line_end
         self.header = records.header
         self.header_line = records.header_line
         self.warnings: Sequence[Remark] = records.warnings

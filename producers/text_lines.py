@@ -20,6 +20,7 @@ MAX_LINE_CHARS: Final = 128 * 1024
 _UTF16: Final = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 ZIP_MAGIC: Final = b"PK\x03\x04"
 _QUOTED: Final = re.compile(r'"[^"]*"').sub
+_FIRST_LINE: Final = re.compile(r"\S[^\r\n]*(\r\n|\r|\n)").search
 _BROKEN: Final = "\udcff"
 _DECIDING_BYTES: Final = 64 * 1024
 """How much of a file says what its encoding and its line ends are, however slowly it arrives."""
@@ -61,12 +62,13 @@ def text_lines(source: BinarySource, max_chars: int = MAX_LINE_CHARS) -> Iterato
 def _line_end(text: str) -> str:
     """How the lines end of a file that begins with this text: with a carriage return alone, or a line feed.
 
-    What stands in quotes does not count: a note may have the other one.
+    It is what ends the first line that is not empty. What stands in quotes does not count: a note may have
+    the other one.
     """
     if "\r" not in text:
         return "\n"
-    outside = _QUOTED("", text)
-    return "\r" if outside.count("\r") - outside.count("\r\n") > outside.count("\n") else "\n"
+    first = _FIRST_LINE(_QUOTED("", text))
+    return "\r" if first is not None and first[1] == "\r" else "\n"
 
 
 def _texts(source: BinarySource) -> Iterator[str]:

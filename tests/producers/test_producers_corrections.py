@@ -204,6 +204,23 @@ def test_a_carriage_return_in_a_cell_is_one_in_the_copy() -> None:
     assert isinstance(rows(data)[0], TableRow)
 
 
+def test_lines_without_cells_are_left_out_of_the_copy() -> None:
+    """Empty lines and lines of spaces, beside decimal commas too: they are no rows."""
+    data = b"\n".join([file(["U1", GOOD[1], "5,5", *GOOD[3:]], delimiter=";"), b"", b"   ", b" ; ", b""])
+    copy, done = corrected(data)
+    assert done.rows == len(rows(copy)) == 1
+    assert b";5.5;" in copy
+
+
+def test_the_copy_of_a_file_with_carriage_returns_has_them_too() -> None:
+    """Its rows that cannot be read hold line feeds, which must not become line ends in the copy."""
+    good = ",".join(GOOD)
+    data = "\r".join([",".join(NAMES), good, f'x\n{good}"x"', good, ""]).encode()
+    assert [type(row) for row in rows(data)] == [TableRow, UnreadableRow, TableRow]
+    copy, _ = corrected(data)
+    assert copy == data
+
+
 @pytest.mark.parametrize(
     "name",
     ["PAYMENT_AMOUNT_DUE", "REPAYMENT_AMOUNT", "AMOUNT", "PAYMENT", "PREPAYMENT_AMOUNT", "PAYMENT_ACCOUNT"],

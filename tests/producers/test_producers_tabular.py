@@ -423,3 +423,20 @@ def test_a_carriage_return_in_a_cell_without_quotes_is_told() -> None:
     assert [type(row) for row in rows] == [TableRow, UnreadableRow, TableRow]
     assert isinstance(rows[1], UnreadableRow)
     assert (rows[1].line, rows[1].detail) == (3, "a carriage return stands in a cell without quotes")
+
+
+@given(
+    lines=st.lists(
+        st.lists(st.sampled_from([GOOD, '"', "a", ",", "\n", "\r", "\r\n", " ", "é"]), max_size=4).map(
+            "".join
+        ),
+        max_size=6,
+    ),
+    end=st.sampled_from(["\r", "\n", "\r\n"]),
+)
+def test_line_ends_of_any_kind_are_read_alike_in_any_pieces(lines: list[str], end: str) -> None:
+    """Where they should not be, too: nothing but rows and their faults, whatever arrives together."""
+    data = end.join([",".join(HEADER), GOOD, *lines]).encode()
+    rows = read(data)
+    assert rows == list(Table(Trickle(data), "s3"))
+    assert sorted({row.line for row in rows}) == [row.line for row in rows]
