@@ -147,7 +147,8 @@ class _Copy:
         done.rows += 1
         if not self._is_text:
             # As many cells as the header and one more: by itself such a row could be a good one.
-            cells = row.raw.split("\t")
+            # Line ends would become rows of it where the cells are not read as a whole.
+            cells = " ".join(row.raw.splitlines()).split("\t")
             self.row([*cells, *[""] * (self._cells.width - len(cells)), f"not read: {row.detail}"])
             return
         raw = row.raw.rstrip("\r\n") + self._line_end

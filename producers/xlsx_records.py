@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
-from itertools import chain, islice, zip_longest
+from itertools import chain, count, islice, zip_longest
 from typing import Any, Final
 
 from python_calamine import (
@@ -75,8 +75,8 @@ class XlsxRecords:
             raise FileRefused(Code.BAD_ENCODING, detail) from None
         # its rows begin with the first column that has a cell, and with the first row of the sheet
         self._empty_columns = self._sheet.start[1] if self._sheet.start else 0
-        rows = enumerate(self._sheet.iter_rows(), 1)
-        full = ((line, row) for line, row in rows if not all(map(is_empty, row)))
+        self._too_far: set[int] = set()
+        full = self._full_rows()
         first = list(islice(full, HEADER_WITHIN if titles else 1))
         if not first:
             raise FileRefused(Code.EMPTY_FILE, "the workbook has no header: its first visible sheet is empty")
@@ -84,6 +84,20 @@ class XlsxRecords:
         at = find_header(headers) if titles else 0
         self.header_line, self.header = first[at][0], headers[at]
         self._rows = chain(first[at + 1 :], full)
+
+    def _full_rows(self) -> Iterator[tuple[int, list[Any]]]:
+        """Rows in which something stands, also if it cannot be read, with their numbers."""
+        rows = iter(self._sheet.iter_rows())
+        for line in count(1):
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except OverflowError:  # a duration of more days than Python counts
+                self._too_far.add(line)
+                row = []
+            if line in self._too_far or line in self._looks.errors or not all(map(is_empty, row)):
+                yield line, row
 
     def blocks(self, width: int) -> Iterator[Block | UnreadableRow]:
         """Rows of `width` cells and what could not be read, in order."""
@@ -134,6 +148,8 @@ class XlsxRecords:
         """What makes a row unreadable, as code and detail; None if nothing does."""
         if (size := sum(map(len, cells))) > MAX_LINE_CHARS:
             return Code.TOO_LARGE, f"the row has {size:,} characters; at most {MAX_LINE_CHARS:,} are read"
+        if line in self._too_far:
+            return Code.UNREADABLE_ROW, "a time of the row is too long to be one"
         if line in self._looks.errors:
             return Code.UNREADABLE_ROW, "a formula of the row ended in an error"
         if (detail := row_fault(row, kinds)) is not None:

@@ -175,7 +175,8 @@ def test_a_row_of_a_workbook_that_cannot_be_read_stays_bad_in_the_copy() -> None
     book = xlsxwriter.Workbook(data, {"in_memory": True})
     sheet = book.add_worksheet()
     zeros = book.add_format({"num_format": "000-000"})
-    for at, row in enumerate([NAMES, GOOD, GOOD, GOOD, GOOD, GOOD, [*GOOD[:-1], "a\tb"]]):
+    lines = [*GOOD[:7], "Jane\nDoe", "a\tb"]
+    for at, row in enumerate([NAMES, GOOD, GOOD, GOOD, GOOD, GOOD, lines]):
         sheet.write_row(at, 0, row)
     sheet.write_formula(1, 0, "=1/0", None, "#DIV/0!")
     sheet.write(2, 0, 12345678901234567)

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import xlsxwriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from producers import xlsx_records, xlsx_shape
+from producers.corrections import write_corrected
 from producers.errors import FileRefused
 from producers.tabular import TableRow, UnreadableRow, open_table
 from producers.templates import payments_template
@@ -310,3 +313,61 @@ def test_empty_cells_with_such_a_format_are_empty() -> None:
     (found,) = read(data.getvalue())
     assert isinstance(found, TableRow)
     assert found.cells == {**GOOD, "METER_ID": "0012"}
+
+
+def test_a_duration_that_is_none_costs_its_row() -> None:
+    """A number beyond all days in a cell that shows hours; the rows beside it are read."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True})
+    style, sheet = book.add_format({"num_format": "[h]:mm"}), book.add_worksheet()
+    for at, cells in enumerate([HEADER, row(), row(), row()]):
+        sheet.write_row(at, 0, cells)
+    sheet.write(2, 1, 1e300, style)
+    book.close()
+    rows = read(data.getvalue())
+    assert [(found.line, type(found)) for found in rows] == [
+        (2, TableRow), (3, UnreadableRow), (4, TableRow)
+    ]  # fmt: skip
+    assert "too long" in rows[1].detail  # type: ignore[union-attr]
+
+
+def test_a_row_of_nothing_but_a_formula_error_is_a_row() -> None:
+    """Somebody meant something there, as in a sheet."""
+    rows = read(workbook(HEADER, ["#DIV/0!"], [], row()))
+    assert [(found.line, type(found)) for found in rows] == [(2, UnreadableRow), (4, TableRow)]
+
+
+_VALUES = st.sampled_from(
+    [None, "", 1, 1.5, 1e15, 1e300, -1, 123456789012345678, True, False, "x", "#N/A", "a\tb", "a\nb", "a\rb",
+     "1.2E+11", "=1", datetime(2024, 3, 1, 10), 44332.5, 2958466]
+)  # fmt: skip
+_FORMATS = st.sampled_from(["General", "0000", "000-00", "yyyy-mm-dd", "[h]:mm", "@", "#,##0.00", "[<1]0;00"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(_VALUES, _FORMATS), min_size=len(HEADER), max_size=len(HEADER)), max_size=4),
+    st.booleans(),
+)
+def test_any_cells_are_read_or_refused_and_none_heals(rows: list[Any], date_1904: bool) -> None:
+    """Whatever stands in a cell under whatever format: a row, and in a corrected copy never a better one."""
+    data = io.BytesIO()
+    book = xlsxwriter.Workbook(data, {"in_memory": True, "date_1904": date_1904})
+    styles: dict[str, Any] = {}
+    sheet = book.add_worksheet()
+    sheet.write_row(0, 0, HEADER)
+    for at, cells in enumerate(rows, 1):
+        for column, (value, code) in enumerate(cells):
+            style = styles.setdefault(code, book.add_format({"num_format": code}))
+            if isinstance(value, datetime):
+                sheet.write_datetime(at, column, value, style)
+            else:
+                sheet.write(at, column, value, style)
+    book.close()
+    found, copy = read(data.getvalue()), io.BytesIO()
+    assert len({one.line for one in found}) == len(found) <= len(rows)
+    write_corrected(lambda: io.BytesIO(data.getvalue()), "s3", copy)
+    again = read(copy.getvalue())
+    assert len(again) == len(found)
+    for one, other in zip(found, again, strict=True):
+        assert isinstance(one, TableRow) or isinstance(other, UnreadableRow)
