@@ -79,6 +79,9 @@ def _check_fits(wanted: Wanted) -> None:
             raise CheckFailed(f"--profile {wanted.profile} does not go with --server: it takes uploads")
         if not wanted.dataset:
             raise CheckFailed("--server needs --dataset, the name of the dataset")
+    outputs = [path.resolve() for path in (wanted.corrected, wanted.errors) if path is not None]
+    if len(set(outputs)) < len(outputs):
+        raise CheckFailed("--corrected and --errors name the same file")
     for option, value in stray.items():
         if value:
             raise CheckFailed(f"{option} {needs}")

@@ -173,6 +173,7 @@ def test_what_cannot_be_corrected_writes_nothing(tmp_path: Path) -> None:
         (["--default-currency", "francs"], "ISO 4217"),
         (["--dataset", "D"], "--dataset needs --server"),
         (["--organization", "org_x"], "--organization needs --server"),
+        (["--corrected", "x", "--errors", "./x"], "name the same file"),
         (["--server", "http://localhost:1"], "--server needs --dataset"),
         (["--server", "http://localhost:1", "--dataset", "D", "--profile", "s3"], "takes uploads"),
         (
