@@ -122,10 +122,12 @@ class XlsxRecords:
 
     def _texts(self, line: int, row: list[Any], kinds: Sequence[Kind | None]) -> list[str]:
         """The texts of a row's cells."""
-        cells = []
-        for value, kind in zip_longest(row, kinds[: len(row)]):
-            is_days = kind == "timestamp" and isinstance(value, float) and self._looks.from_1904
-            cells.append(_text(value + _FROM_1904_DAYS if is_days else value, kind))
+        if self._looks.from_1904:
+            row = [
+                value + _FROM_1904_DAYS if kind == "timestamp" and isinstance(value, float) else value
+                for value, kind in zip_longest(row, kinds[: len(row)])
+            ]
+        cells = [_text(value, kind) for value, kind in zip_longest(row, kinds[: len(row)])]
         for at, zeros in self._with_zeros(line, row, kinds):
             if zeros < OTHER:
                 cells[at] = cells[at].zfill(zeros)
