@@ -392,6 +392,20 @@ def test_rows_between_two_stray_quotes_come_out(place: int, between: int) -> Non
     assert bad[0].detail.startswith(f"a quoted text from line 3 to line {4 + between} holds lines that are")
 
 
+@given(st.data())
+def test_stray_quotes_hide_no_other_row(data: st.DataObject) -> None:
+    """Wherever they stand, in however many rows: each row without one comes out, no cell has two lines."""
+    rows = [[f"r{at}c{column}" for column in range(WIDTH)] for at in range(data.draw(st.integers(2, 9)))]
+    struck = data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=4))
+    for at in struck:
+        column, place = data.draw(st.integers(0, WIDTH - 1)), data.draw(st.sampled_from([0, 2, 4]))
+        cell = rows[at][column]
+        rows[at][column] = f'{cell[:place]}"{cell[place:]}'
+    found = [row for row in read(file(*map(",".join, rows))) if isinstance(row, TableRow)]
+    assert {row.line - 2 for row in found} >= {*range(len(rows))} - struck
+    assert not any("\n" in cell for row in found for cell in row.cells.values())
+
+
 @given(
     st.lists(st.text("ab ,.", max_size=8).filter(lambda line: line.count(",") < 3), min_size=2, max_size=5),
     st.integers(0, WIDTH - 1),
