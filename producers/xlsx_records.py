@@ -152,8 +152,9 @@ class XlsxRecords:
             return Code.TOO_LARGE, f"the row has {size:,} characters; at most {MAX_LINE_CHARS:,} are read"
         if line in self._too_far:
             return Code.UNREADABLE_ROW, "a time of the row is too long to be one"
-        if line in self._looks.errors:
-            return Code.UNREADABLE_ROW, "a formula of the row ended in an error"
+        if (column := self._looks.errors.get(line)) is not None:
+            at = max(column - self._empty_columns, 1)
+            return Code.UNREADABLE_ROW, f"column {at}: a formula ended in an error"
         if (detail := row_fault(row, kinds)) is not None:
             return Code.UNREADABLE_ROW, detail
         for at, zeros in self._with_zeros(line, row, kinds):

@@ -49,12 +49,12 @@ class Looks:
     """What a sheet's XML says of its cells.
 
     Attributes:
-        errors: numbers of the rows in which a formula ended in an error; their cells read as empty.
+        errors: rows in which a formula ended in an error, with the first such column; it reads as empty.
         zeros: cells that show more zeros than their number has.
         from_1904: whether day 0 is 1904-01-01, as in workbooks of old Macintoshes, and not 1899-12-30.
     """
 
-    errors: set[int] = field(default_factory=set)
+    errors: dict[int, int] = field(default_factory=dict)
     zeros: ZeroCells = field(default_factory=ZeroCells)
     from_1904: bool = False
 
@@ -102,7 +102,7 @@ class _Shape:
             self._last_row = max(self._last_row, self._row)
             self._last_column = max(self._last_column, self._column)
             if attributes.get("t") == "e":
-                self.looks.errors.add(self._row)
+                self.looks.errors.setdefault(self._row, self._column)
             if self._last_column > MAX_COLUMNS or self._last_row * self._last_column > MAX_CELLS:
                 detail = (
                     f"a cell stands in row {self._row:,}, column {self._column:,}; a sheet may have"
