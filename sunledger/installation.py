@@ -1,5 +1,6 @@
 """An embedded installation: its secrets, and our own processes over the backing parts."""
 
+import os
 import secrets
 import socket
 import sys
@@ -28,13 +29,17 @@ def environment(data_dir: Path, endpoints: Endpoints) -> dict[str, str]:
         "API_PORT": str(api.port),
         "KEYS_DIRECTORY": str(data_dir / "keys"),
         "UPLOADS_DIRECTORY": str(data_dir / "uploads"),
-        # datasets may name this installation's own store, which is no public address
-        "SOURCE_HOSTS": urlsplit(endpoints.s3.url).netloc,
+        "SOURCE_HOSTS": _source_hosts(urlsplit(endpoints.s3.url).netloc),
         "ADMIN_EMAIL": endpoints.admin["email"],
         "ADMIN_PASSWORD": endpoints.admin["password"],
         **_secrets(data_dir / "secrets.json"),
     }
     return {f"SUNLEDGER_{name}": value for name, value in values.items()}
+
+
+def _source_hosts(store: str) -> str:
+    """Hosts that datasets may name: this installation's own store, and those that its operator allows."""
+    return ",".join(filter(None, (store, os.environ.get("SUNLEDGER_SOURCE_HOSTS", "").strip())))
 
 
 def _secrets(path: Path) -> dict[str, str]:

@@ -81,8 +81,8 @@ def check_address(hosts: Hosts, place: Place | None) -> None:
         return
     try:
         hosts.check_url(address)
-    except AddressRefused:
-        text = "Expected http(s)://host[:port] of a public host, or of one that the operator allows."
+    except AddressRefused as refusal:
+        text = f"Expected a public host, or one that the operator allows: {refusal}."
         field = "s3.endpoint_url" if isinstance(place, S3In) else "pull.url"
         raise Invalid.field(field, "host_not_allowed", text) from None
 
