@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.db import iso_ms
@@ -28,12 +28,14 @@ class Patch(Input):
 
     nullable: ClassVar[frozenset[str]] = frozenset()
 
-    @model_validator(mode="after")
-    def _no_stray_nulls(self) -> "Patch":
-        for name in self.model_fields_set:
-            if getattr(self, name) is None and name not in self.nullable:
-                raise PydanticCustomError("null", "Null is only allowed for optional fields.")
-        return self
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_stray_null(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name not in cls.nullable:
+            raise PydanticCustomError(
+                "null", "Expected a value: null is none here. Leave the field out to keep it."
+            )
+        return value
 
     def changes(self) -> dict[str, Any]:
         """The fields that were sent."""

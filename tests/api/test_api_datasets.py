@@ -137,6 +137,16 @@ async def test_datasets_have_rules(api: Api, changes: dict[str, Any], field: str
     assert assert_problem(answer, 422, "invalid")["errors"][0]["field"] == field
 
 
+async def test_a_null_that_is_no_value_is_named(api: Api) -> None:
+    """Each field that cannot be taken away says so; one that can is taken away."""
+    dataset = await api.dataset(await api.project())
+    path = f"/v1/datasets/{dataset['id']}"
+    answer = await api.http.patch(path, json={"schedule": None, "name": None, "default_currency": None})
+    told = assert_problem(answer, 422, "invalid")["errors"]
+    assert {fault["field"]: fault["code"] for fault in told} == {"body.schedule": "null", "body.name": "null"}
+    assert (await api.http.patch(path, json={"default_currency": None})).status_code == 200
+
+
 async def test_a_run_is_followed_from_request_to_end(api: Api) -> None:
     """The poller takes the run that was asked for; its state, files and reasons show over HTTP."""
     dataset = await api.dataset(await api.project())
