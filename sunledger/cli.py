@@ -105,13 +105,16 @@ def demo(
 @app.command()
 def query(sql: Annotated[str, typer.Argument(help="A statement.")], data: DataDir) -> None:
     """Ask the installation's ClickHouse and print the result as a table."""
-    from sunledger.query import QueryFailed, run_query  # noqa: PLC0415
+    from sunledger.query import QueryFailed, is_for_people, run_query  # noqa: PLC0415
 
     try:
-        typer.echo(run_query(data, sql), nl=False)
+        answer = run_query(data, sql)
     except QueryFailed as exc:
         typer.echo(str(exc), err=True)
         raise typer.Exit(1) from None
+    typer.echo(answer, nl=False)
+    if not answer and is_for_people(sql):
+        typer.echo("0 rows", err=True)
 
 
 @app.command()

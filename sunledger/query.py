@@ -15,6 +15,11 @@ _HAS_FORMAT: Final = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE).searc
 _EXCEPTION: Final = re.compile(r"(Code: \d+\. DB::Exception: .{1,600})", re.DOTALL).search
 
 
+def is_for_people(sql: str) -> bool:
+    """Whether the answer is our table: a statement that names a format of its own is asked by a program."""
+    return not _HAS_FORMAT(sql)
+
+
 class QueryFailed(Exception):
     """The store is not there or refused the statement; the message says which."""
 
@@ -38,7 +43,7 @@ def run_query(data_dir: Path, sql: str) -> str:
     try:
         store = clickhouse.connect(endpoints["clickhouse"], database="sunledger")
         try:
-            return str(store.raw_query(sql, fmt=None if _HAS_FORMAT(sql) else PRETTY), "utf-8")
+            return str(store.raw_query(sql, fmt=PRETTY if is_for_people(sql) else None), "utf-8")
         finally:
             store.close()
     except driver.DatabaseError as exc:

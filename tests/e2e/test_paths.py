@@ -141,6 +141,10 @@ def test_query_prints_a_table_and_names_its_errors(installation: Installation) -
     assert "nowhere" in wrong.stderr
     assert "FORMAT" not in wrong.stderr
     assert query("SELECT 42 AS answer FORMAT CSV").stdout == "42\n"
+    none = query("SELECT 42 AS answer WHERE 0")
+    assert (none.stdout, none.stderr, none.returncode) == ("", "0 rows\n", 0)
+    none = query("SELECT 42 AS answer WHERE 0 FORMAT JSONEachRow")
+    assert (none.stdout, none.stderr, none.returncode) == ("", "", 0)
 
 
 def test_a_dead_part_is_restarted(installation: Installation) -> None:
