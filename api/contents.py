@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from api.db import iso_ms
+from api.numbers import decimal_text
 from schemas import content
 from schemas.fields import BY_NAME, CUSTOM, FIELDS
 from schemas.personal_cells import is_protected
@@ -23,7 +24,9 @@ _NOT_COMPARED: Final = frozenset(field.name for field in FIELDS if field.persona
 def text_of(row: Mapping[str, Any], field: str) -> str | None:
     """The text of one field of a row of `payment_versions` or `read_versions`; None when it has none."""
     if field == READ_VALUE:
-        return f"{_number(row['value_wh'])} Wh ({_number(row['raw_value'])} {row['raw_unit']} as sent)"
+        return (
+            f"{decimal_text(row['value_wh'])} Wh ({decimal_text(row['raw_value'])} {row['raw_unit']} as sent)"
+        )
     if field.startswith(f"{CUSTOM}."):
         return dict(row[CUSTOM]).get(field.removeprefix(f"{CUSTOM}."))
     known = BY_NAME.get(field)
@@ -68,9 +71,4 @@ def _text(value: Any) -> str | None:
         return iso_ms(value)
     if isinstance(value, float):
         return f"{value:.{_COORDINATE_DECIMALS}f}"
-    return _number(value) if isinstance(value, Decimal) else str(value)
-
-
-def _number(value: Decimal) -> str:
-    """A decimal without the zeros that its column adds."""
-    return f"{value.normalize():f}"
+    return decimal_text(value) if isinstance(value, Decimal) else str(value)

@@ -20,6 +20,7 @@ from api.ledger.explanations import (
     ReplayMade,
 )
 from api.ledger.matches import Key, Rows
+from api.numbers import decimal_text
 from api.store import Store
 from schemas.outcomes import Outcome
 from sinks import cases, why
@@ -170,5 +171,5 @@ def _cell(name: str, value: Any) -> Any:
     if isinstance(value, datetime):
         return iso_ms(value)
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
+        return decimal_text(value)
     return str(value) if name in _BIG and value is not None else value

@@ -7,17 +7,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer
 
 from api.db import iso_ms
+from api.numbers import decimal_text
 
 Big = Annotated[str, BeforeValidator(str), Field(description="64-bit number as text: JSON readers round it.")]
 Moment = Annotated[datetime, PlainSerializer(iso_ms, return_type=str)]
 
 
-def _number(value: Decimal) -> int | float:
-    return int(value) if value == value.to_integral_value() else float(value)
-
-
-Amount = Annotated[Decimal, PlainSerializer(_number, return_type=int | float)]
-"""A JSON number: whole ones exactly, others to some 15 digits."""
+Amount = Annotated[Decimal, PlainSerializer(decimal_text, return_type=str)]
+"""A decimal as text with all its digits, as in every other answer: JSON readers round numbers."""
 
 
 class Verification(BaseModel):
@@ -31,10 +28,10 @@ class Verification(BaseModel):
     payments: int = Field(0, description="Counted payments.")
     first_payment: Moment | None = None
     last_payment: Moment | None = None
-    totals: dict[str, Amount] = Field({}, description="Amounts of counted payments by currency, as sent.")
-    totals_by_type: dict[str, dict[str, Amount]] = {}
-    net_totals: dict[str, Amount] = Field({}, description="Totals less reversals, by currency.")
-    energy_wh: Amount = Field(Decimal(0), description="Energy of its device in Wh.")
+    totals: dict[str, Amount] = Field({}, description="Counted payments by currency: decimals as text.")
+    totals_by_type: dict[str, dict[str, Amount]] = Field({}, description="By currency and type, as text.")
+    net_totals: dict[str, Amount] = Field({}, description="Totals less reversals, by currency, as text.")
+    energy_wh: Amount = Field(Decimal(0), description="Energy of its device in Wh: a decimal as text.")
     device_id: str = ""
     as_known_at: Moment | None = Field(None, description="The moment that was asked about; null: now.")
 

@@ -62,7 +62,7 @@ async def test_the_answer_for_a_past_moment_stays(whole_api: Api, clickhouse: Cl
     assert found == [
         ("", False, 0, {}),
         ("M1", False, 0, {}),
-        ("M1", True, 1, {"NGN": 10}),
+        ("M1", True, 1, {"NGN": "10"}),
         ("M2", False, 0, {}),
         ("M1", False, 0, {}),
     ]

@@ -113,7 +113,7 @@ async def test_a_connection_without_evidence_is_not_verified(whole_api: Api) -> 
         False,
         0,
         {},
-        0,
+        "0",
     )
     assert (answer["connection_id"], answer["external_id"]) == (made["id"], "c")
     assert_problem(await whole_api.http.get("/v1/connections/con_x/verification"), 404, "not_found")

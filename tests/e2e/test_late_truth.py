@@ -151,7 +151,7 @@ def test_a_payment_before_its_connection(site: Site) -> None:
     site.pay(payment(1, METER_ID="EARLY"))
     began = time.monotonic()
     connection = site.connection("EARLY")
-    site.expect(connection, payments=1, verified=True, totals={"NGN": 5000})
+    site.expect(connection, payments=1, verified=True, totals={"NGN": "5000"})
     took = time.monotonic() - began
     tell("a connection after its payment", took)
 
@@ -176,9 +176,9 @@ def test_a_device_that_is_replaced(site: Site) -> None:
     first, second = site.device("D-1"), site.device("D-2")
     connection = site.connection("M-1", device_id=first)
     site.measure(read("D-1", 1), read("D-1", 2), read("D-2", 3))
-    site.expect(connection, energy_wh=25_000, device_id=first)
+    site.expect(connection, energy_wh="25000", device_id=first)
     replace = lambda: site.change("connections", connection, device_id=second)  # noqa: E731
-    site.in_time("a device replaced", replace, connection, energy_wh=12_500, device_id=second)
+    site.in_time("a device replaced", replace, connection, energy_wh="12500", device_id=second)
 
 
 def test_a_target_that_changes(site: Site) -> None:
@@ -203,12 +203,12 @@ def test_a_payment_that_is_reversed_or_decided(site: Site) -> None:
     """A reversal takes a payment out; a decision about a conflict changes the total, and so does its undo."""
     connection = site.connection("M-1")
     site.pay(payment(1, METER_ID="M-1", REFERENCE_ID="R-1"), payment(2, METER_ID="M-1", PAYMENT_AMOUNT="700"))
-    site.expect(connection, payments=2, totals={"NGN": 5700})
+    site.expect(connection, payments=2, totals={"NGN": "5700"})
     reversal = payment(
         3, METER_ID="M-1", REFERENCE_ID="R-1", TRANSACTION_TYPE="REVERSAL", PAYMENT_AMOUNT="-5000"
     )
     reverse = lambda: site.pay(reversal)  # noqa: E731
-    site.in_time("a reversal", reverse, connection, payments=1, totals={"NGN": 700})
+    site.in_time("a reversal", reverse, connection, payments=1, totals={"NGN": "700"})
     site.pay(payment(2, METER_ID="M-1", PAYMENT_AMOUNT="900"))
     identity = site.installation.value(
         f"SELECT identity FROM conflicts WHERE organization_id = '{site.organization}' AND open"
@@ -218,9 +218,9 @@ def test_a_payment_that_is_reversed_or_decided(site: Site) -> None:
     def decide(decision: str) -> Callable[[], object]:
         return lambda: site.installation.api.post(f"{case}/decisions", decision=decision)
 
-    site.in_time("a conflict decided", decide("take_new"), connection, totals={"NGN": 900}, payments=1)
-    site.in_time("both count", decide("count_both"), connection, totals={"NGN": 1600}, payments=2)
-    site.in_time("the decision undone", decide("undo"), connection, totals={"NGN": 900}, payments=1)
+    site.in_time("a conflict decided", decide("take_new"), connection, totals={"NGN": "900"}, payments=1)
+    site.in_time("both count", decide("count_both"), connection, totals={"NGN": "1600"}, payments=2)
+    site.in_time("the decision undone", decide("undo"), connection, totals={"NGN": "900"}, payments=1)
 
 
 def test_the_verifier_of_the_installation_is_ready(installation: Installation) -> None:

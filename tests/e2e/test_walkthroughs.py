@@ -53,7 +53,7 @@ def test_both_walks_lead_where_they_say(installation: Installation, tmp_path: Pa
         verified = installation.api.get(f"/v1/connections/{connection}/verification")
         return verified["payments"], verified["totals"]
 
-    wait_until(lambda: paid() == (1, {"NGN": 5000}), 60, "the payment to count")
+    wait_until(lambda: paid() == (1, {"NGN": "5000"}), 60, "the payment to count")
     assert "payment UC45678: accepted" in printed
     case = installation.api.get(f"/v1/conflicts/payment/{identity}")
     assert [made["decision"] for made in case["decisions"]] == ["take_new", "undo"]

@@ -49,7 +49,7 @@ def test_why_and_a_decision_end_to_end(installation: Installation) -> None:
         found = installation.api.get(f"/v1/connections/{connection['id']}/verification")
         return found["payments"], found["totals"].get("NGN")
 
-    wait_until(lambda: paid() == (1, 5000), 60, "the first version to count")
+    wait_until(lambda: paid() == (1, "5000"), 60, "the first version to count")
     [case] = installation.api.get(f"/v1/conflicts?dataset_id={dataset}")["items"]
     assert (case["record_id"], case["open"], case["differing_fields"]) == ("P7001", True, ["PAYMENT_AMOUNT"])
 
@@ -67,16 +67,16 @@ def test_why_and_a_decision_end_to_end(installation: Installation) -> None:
     path = f"/v1/conflicts/payment/{case['identity']}/decisions"
     seen = [version["content_hash"] for version in case["versions"]]
     installation.api.post(path, decision="count_both", known=seen)
-    wait_until(lambda: paid() == (2, 5070), 60, "both to count")
+    wait_until(lambda: paid() == (2, "5070"), 60, "both to count")
     installation.api.post(path, decision="undo")
-    wait_until(lambda: paid() == (1, 5000), 60, "the first alone to count again")
+    wait_until(lambda: paid() == (1, "5000"), 60, "the first alone to count again")
     installation.api.post(path, decision="take_new", known=seen)
-    wait_until(lambda: paid() == (1, 70), 60, "the new one to count")
+    wait_until(lambda: paid() == (1, "70"), 60, "the new one to count")
 
     _drop(installation, dataset, bucket, [{**one, "PAYMENT_AMOUNT": "90"}, {**one, "PAYMENT_AMOUNT": "70"}])
     [case] = installation.api.get(f"/v1/conflicts?dataset_id={dataset}&open=true")["items"]
     assert [version["counting"] for version in case["versions"]] == [False, True, False]
-    assert paid() == (1, 70)
+    assert paid() == (1, "70")
 
 
 def test_why_finds_a_line_of_a_file_and_says_what_it_does_not_know(installation: Installation) -> None:
