@@ -8,10 +8,12 @@ import pycountry
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from schemas.cells import INVISIBLE
 from schemas.currencies import CODES
 from schemas.registry import storable
 
 _DIGITS: Final = re.compile(r"(?:\d[\s().-]*){7,}")
+_INVISIBLE: Final = re.compile(f"[{INVISIBLE}]").search
 
 
 def _clean(text: str) -> str:
@@ -28,6 +30,13 @@ def _impersonal(text: str) -> str:
             "looks_personal",
             "No telephone numbers, long ids or e-mail addresses: a reason is no place for them.",
         )
+    return text
+
+
+def _visible(text: str) -> str:
+    """An id with a letter that nobody sees matches no row: rows with such ids are refused."""
+    if _INVISIBLE(text) is not None:
+        raise PydanticCustomError("control_character", "Letters that nobody sees are not allowed in ids.")
     return text
 
 
@@ -82,7 +91,12 @@ Reason = Annotated[
 ]
 """Why something is done, for the audit; no personal data."""
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300), Clean]
-ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Clean]
+ExternalId = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    Clean,
+    AfterValidator(_visible),
+]
 """Exact text after trimming; nothing else is normalised (near misses are hints, never matches)."""
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), Clean]
 ObjectId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40), Clean]

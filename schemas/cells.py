@@ -34,6 +34,13 @@ PLACEHOLDERS: Final = frozenset({"", "-"}.union(*map(_spellings, ("n/a", "null",
 
 ONE_LINE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """No control characters."""
+INVISIBLE: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800"
+    r"\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+"""Letters that nobody sees: marks of direction, joiners, fillers. Ids that look the same differ by them."""
+ID_LINE: Final = rf"{ONE_LINE[:-3]}{INVISIBLE}]*$"
+"""No control characters and nothing invisible."""
 _FIRST_PRINTABLE: Final = 0x20
 MANY_LINES: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 """No control characters but tab, line feed and carriage return."""
@@ -134,7 +141,7 @@ _Digits = Annotated[int, Strict(), AfterValidator(str)]
 IdText = Annotated[
     Annotated[
         str,
-        StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_ID, pattern=ONE_LINE),
+        StringConstraints(strict=True, strip_whitespace=True, max_length=MAX_ID, pattern=ID_LINE),
         WithJsonSchema(text_schema(MAX_ID)),
     ]
     | _Digits,

@@ -20,7 +20,7 @@ SENTENCES: Final[dict[Code, str]] = {
     Code.UNREADABLE_ROW: "the row could not be read",
     Code.MISSING: "a required field has no value",
     Code.WRONG_TYPE: "the value is not of the type this field has; an id of over 19 digits is sent as text",
-    Code.CONTROL_CHARACTER: "the text contains a control character",
+    Code.CONTROL_CHARACTER: "the text contains a control character, or an id one that nobody sees",
     Code.TOO_LONG: "the text is longer than allowed",
     Code.BAD_TIMESTAMP: "not a date and time in ISO 8601 with seconds, such as 2021-05-16T14:16:01Z",
     Code.TIMESTAMP_OUT_OF_RANGE: "the date is before 1900 or after 2299",

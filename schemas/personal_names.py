@@ -67,9 +67,9 @@ _WORD: Final = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
 
 
 def _plain(name: str) -> str:
-    """A name without accents, in compatible letters: full-width ones become plain."""
+    """A name without accents and what nobody sees, in compatible letters: full-width ones become plain."""
     decomposed = unicodedata.normalize("NFKD", name)
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return "".join(letter for letter in decomposed if unicodedata.category(letter) not in ("Mn", "Me", "Cf"))
 
 
 def _squeezed(name: str) -> str:

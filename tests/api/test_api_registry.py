@@ -59,6 +59,15 @@ async def test_external_ids_are_unique_where_they_must_be(api: Api) -> None:
     await api.device("D1")
 
 
+async def test_an_external_id_has_no_letter_that_nobody_sees(api: Api) -> None:
+    """Rows with such ids are refused, so the connection would match none."""
+    project = await api.project()
+    body = {"external_id": "M\u200b1", "project_id": project["id"]}
+    answer = await api.http.post("/v1/connections", json=body)
+    (fault,) = assert_problem(answer, 422, "invalid")["errors"]
+    assert (fault["field"], fault["code"]) == ("body.external_id", "control_character")
+
+
 async def test_a_patch_changes_what_it_names(api: Api) -> None:
     """Only sent fields change; each real change is a version, a repetition is none."""
     project = await api.project()

@@ -120,6 +120,13 @@ def test_integer_id_is_its_digits_and_zeros_stay() -> None:
     [
         ("ID", "x" * MAX_ID, None),
         ("ID", "x" * (MAX_ID + 1), Code.TOO_LONG),
+        *(
+            ("METER_ID", f"45{letter}987", Code.CONTROL_CHARACTER)
+            for letter in "\u200b\u202e\ufeff\u00ad\U000e0041"
+        ),
+        *(("ID", letter, Code.CONTROL_CHARACTER) for letter in "\u200e\u3164\u2800"),
+        ("ID", "رقم-٤٥ é", None),
+        ("CUSTOMER_NAME", "a\u200cb", None),
         ("STATUS", "x" * MAX_CELL, None),
         ("STATUS", "x" * (MAX_CELL + 1), Code.TOO_LONG),
         ("NOTES", "x" * (MAX_CELL + 1), Code.TOO_LONG),

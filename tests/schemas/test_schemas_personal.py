@@ -100,7 +100,7 @@ def test_other_spellings_of_a_personal_field_are_replaced() -> None:
         "MORADA", "ADRESSE", "GUARANTOR", "GARANT", "PAID_BY", "paidBy", "PAYE_PAR", "RECEBIDO_POR",
         "IMELIPWA_NA", "NEXT_OF_KIN", "Fiador", "MDHAMINI", "Anwani", "Endereço", "TELEMOVEL", "Sold by",
         "ACCOUNT_HOLDER", "Narration", "SALES_REP", "Technicien", "CNI", "IMEI", "ISM", "HATIF",
-        "اسم العميل", "رقم الهاتف", "የደንበኛ ስም",
+        "اسم العميل", "رقم الهاتف", "J\u200bINA", "\u202eSIMU", "የደንበኛ ስም",
         "\uff30\uff28\uff2f\uff2e\uff25", "Ph\u043ene",
     ],
 )  # fmt: skip
