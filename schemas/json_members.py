@@ -101,11 +101,14 @@ def repeated_in(texts: Sequence[bytes], values: Sequence[dict[str, Any]]) -> dic
     """Which texts have a member twice, and its name; `values` are the objects that were read of them."""
     found: dict[int, str] = {}
     for start in range(0, len(texts), _AT_ONCE):
-        part = texts[start : start + _AT_ONCE]
-        for at, most in enumerate(_at_most(part), start):
+        part, objects = texts[start : start + _AT_ONCE], values[start : start + _AT_ONCE]
+        ends = _ends(part)
+        # What all have at least, and at most, is what each has: enough for nearly all texts.
+        if len(ends) == sum(map(len, objects)) or len(ends) == sum(map(_shallow, objects)):
+            continue
+        for at, most in enumerate(_counts(ends, part), start):
             value = values[at]
-            # The first two are enough for nearly all: what is at least so much, and at most, is all there is.
-            if most != len(value) and most != _shallow(value) and most != _count(value):
+            if most not in (len(value), _shallow(value)) and most != _count(value):
                 name = _repeated(texts[at])
                 if name is not None:
                     found[at] = name
@@ -118,25 +121,30 @@ def may_repeat(text: bytes, value: Any, further: int = 0) -> bool:
     Args:
         further: members that were read and are not in `value`.
     """
-    most = _at_most([text])[0] - further
+    most = len(_ends([text])) - further
     return most != _shallow(value) and most != _count(value)
 
 
-def _at_most(texts: Sequence[bytes]) -> list[int]:
-    """How many members each text has, or more."""
+def _ends(texts: Sequence[bytes]) -> npt.NDArray[np.intp]:
+    """Where members end in the joined texts, and perhaps elsewhere: colons behind a quote or white space."""
     letters = np.frombuffer(b"\n".join([*texts, b""]), np.uint8)
-    found = [_ends(letters, start) for start in range(0, len(letters), _BYTES_AT_ONCE)]
-    bounds = np.cumsum([len(text) + 1 for text in texts])
-    counts: list[int] = np.diff(np.searchsorted(np.concatenate(found), bounds), prepend=0).tolist()
-    return counts
+    found = [_ends_in(letters, start) for start in range(0, len(letters), _BYTES_AT_ONCE)]
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
-def _ends(letters: npt.NDArray[np.uint8], start: int) -> npt.NDArray[np.intp]:
-    """Where colons stand behind a quote or white space, in one piece of the text."""
+def _ends_in(letters: npt.NDArray[np.uint8], start: int) -> npt.NDArray[np.intp]:
+    """The same in one piece of the text."""
     colons = np.flatnonzero(letters[start : start + _BYTES_AT_ONCE] == _COLON) + start
     before = letters[colons - 1]
     found: npt.NDArray[np.intp] = colons[(before == _QUOTE) | (before <= _SPACE)]
     return found
+
+
+def _counts(ends: npt.NDArray[np.intp], texts: Sequence[bytes]) -> list[int]:
+    """How many of the ends are in each text: as many as it has members, or more."""
+    bounds = np.cumsum([len(text) + 1 for text in texts])
+    counts: list[int] = np.diff(np.searchsorted(ends, bounds), prepend=0).tolist()
+    return counts
 
 
 def _shallow(value: Any) -> int:

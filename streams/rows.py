@@ -143,10 +143,10 @@ def _json_object(value: bytes | None) -> dict[str, Any] | Code:
 
 def _refuse_repeated(rows: Sequence[Row]) -> None:
     """Take the value from rows in whose object a member stands twice."""
-    read = [(row, row.value, row.record.value) for row in rows if row.value is not None]
-    found = repeated_in([text or b"" for _, _, text in read], [value for _, value, _ in read])
-    for at, name in found.items():
-        row = read[at][0]
+    read = [row for row in rows if row.value is not None]
+    texts = [row.record.value or b"" for row in read]
+    for at, name in repeated_in(texts, [row.value or {} for row in read]).items():
+        row = read[at]
         row.value = None
         row.reasons.append(reason(Code.REPEATED_MEMBER, told(name)))
 
