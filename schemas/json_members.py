@@ -22,6 +22,8 @@ _AT_ONCE: Final = 500
 """Texts that are looked at together."""
 _BYTES_AT_ONCE: Final = 256 * 1024
 """What fits the processor's cache is twice as fast."""
+_DEEPEST: Final = 100
+"""Nesting of what is kept for a person to look at."""
 _QUOTE, _COLON, _SPACE = map(ord, '": ')
 _TOLD: Final = NAMES | ALIASES.keys() | {CUSTOM, *READ_FIELDS}
 """Members that may be named: any other name is a sender's, and may be a person's."""
@@ -74,13 +76,18 @@ def repeated_member(value: Any) -> str | None:
     return None
 
 
-def all_members(value: Any) -> str:
-    """Compact JSON of a value of `Members`, with every member that was sent."""
+def all_members(value: Any, depth: int = 0) -> str:
+    """Compact JSON of a value of `Members`, with every member that was sent; cut where it is very deep."""
+    if isinstance(value, Members | list) and depth >= _DEEPEST:
+        return '"…"'
     if isinstance(value, Members):
         pairs = value.pairs or value.items()
-        return "{" + ",".join(f"{all_members(name)}:{all_members(part)}" for name, part in pairs) + "}"
+        parts = (
+            f"{json.dumps(name, ensure_ascii=False)}:{all_members(part, depth + 1)}" for name, part in pairs
+        )
+        return f"{{{','.join(parts)}}}"
     if isinstance(value, list):
-        return "[" + ",".join(map(all_members, value)) + "]"
+        return f"[{','.join(all_members(part, depth + 1) for part in value)}]"
     if isinstance(value, NumberText):
         return str(value)
     return json.dumps(value, ensure_ascii=False)

@@ -169,6 +169,15 @@ def test_a_member_that_stands_twice_refuses_its_payment_alone() -> None:
     assert (hidden.code, "Jane" in hidden.detail) == (Code.REPEATED_MEMBER, False)
 
 
+@pytest.mark.parametrize("depth", [150, 400, 900])
+def test_a_member_that_stands_twice_in_what_is_nested_deeply(depth: int) -> None:
+    """Neither the look at it nor what is kept of it runs out of stack."""
+    deep = '{"a":' * depth + '{"b":1,"b":2}' + "}" * depth
+    (found,) = parse(sent(deep, "extra"), 10).rows
+    assert isinstance(found, UnreadableRow)
+    assert found.code in (Code.REPEATED_MEMBER, Code.NOT_JSON)
+
+
 def test_a_list_of_payments_that_stands_twice_refuses_the_request() -> None:
     """One of the two lists would be lost."""
     with pytest.raises(Invalid) as told_:
