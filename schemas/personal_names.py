@@ -2,7 +2,7 @@
 
 English, French, Portuguese, Spanish, Swahili and some words of Hausa, Kinyarwanda, Malagasy, Amharic and
 Arabic, the last two in their own letters too. When in doubt a name is personal: analysts lose a plain value
-by it, where the other mistake shows them a person. docs/decisions/0038 says what is not found.
+by it, where the other mistake shows them a person. docs/decisions/0037 says what is not found.
 """
 
 import re
