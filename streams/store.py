@@ -75,19 +75,23 @@ class Store:
     def read(self, query: Callable[[Client], T], lease: Lease) -> T:
         """Ask the store, again and again until it answers.
 
+        A question has no rows that could be to blame: a code that would refuse an insert may come of a part
+        that a full disk cut short, and is waited out like any other.
+
         Raises:
             Abandoned: the partitions were given up meanwhile.
         """
 
         def ask() -> T:
-            if self._client is None:
-                self._client = self._clients()
-            return query(self._client)
+            try:
+                if self._client is None:
+                    self._client = self._clients()
+                return query(self._client)
+            except Exception as exc:  # noqa: BLE001 - sorted by `classify`, and repeated
+                failure = classify(exc)
+                raise Retryable(str(failure), failure.code) from None
 
-        try:
-            return self._persist(ask, lease, "read")
-        except Refused as exc:
-            raise RuntimeError(f"the store refuses a query of ours: {exc}") from exc
+        return self._persist(ask, lease, "read")
 
     def _persist(self, act: Callable[[], T], lease: Lease, what: str) -> T:
         pause = FIRST_PAUSE_S

@@ -60,11 +60,11 @@ def patch(session: Session, actor: Actor, box: CredentialBox, dataset_id: str, b
         changes.get("programme_id", dataset.programme_id),
     )
     reason = body.reason or ""
-    if place is not None:
-        _relocate(session, actor, box, dataset, place, reason)
     if body.state is not None:
         changes["state_detail"] = reason if body.state == "paused" else ""
     with one_for_each_place():
+        if place is not None:
+            _relocate(session, actor, box, dataset, place, reason)
         repository.change(session, actor, dataset, changes, reason=reason)
         session.flush()
     return dataset

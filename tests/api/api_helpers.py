@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import httpx2 as httpx
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from fastapi import FastAPI
 from sqlalchemy import update
 
@@ -182,7 +182,7 @@ def topic_records(bootstrap: str, topic: str) -> list[Message]:
     try:
         found: list[Message] = []
         for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            low, high = _ends(consumer, topic, partition)
             consumer.assign([TopicPartition(topic, partition, low)])
             while low < high:
                 message = consumer.poll(10)
@@ -193,6 +193,19 @@ def topic_records(bootstrap: str, topic: str) -> list[Message]:
         return found
     finally:
         consumer.close()
+
+
+def _ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """First and next offset; a broker that comes back may not know its topics for a moment."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        except KafkaException:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        else:
+            return low, high
 
 
 def record_headers(message: Message) -> dict[str, str]:

@@ -73,6 +73,25 @@ def test_what_retrying_cannot_cure_is_not_repeated() -> None:
     assert writer.asked == 1
 
 
+def test_a_question_is_repeated_whatever_the_answer_blames() -> None:
+    """A read has no rows: what would refuse an insert (33, data cut short by a full disk) is waited out."""
+    answers: list[Any] = [Refused("the store answered with code 33", 33), ValueError("cut short"), 5]
+
+    def ask(_client: Any) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    class Closable:
+        def close(self) -> None:
+            """Nothing is open."""
+
+    store = Store(Closable, Answers(None), "t")  # type: ignore[arg-type, return-value]
+    assert store.read(ask, Always()) == 5
+    assert not answers
+
+
 def test_a_revocation_ends_the_repeating() -> None:
     """An insert that belongs to nobody any more is dropped, not repeated for ever."""
     hands = Hands()
