@@ -22,6 +22,8 @@ _HASH_BITS: Final = 56
 _VERSION: Final = HASH_VERSION << _HASH_BITS
 HOLDS_BACK: Final = frozenset({"reversed", "error", "pending"})
 """STATUS in any case with which a payment does not count (docs/verification.md)."""
+REVERSAL: Final = "REVERSAL"
+"""TRANSACTION_TYPE that takes a payment back."""
 # Copying a prepared hash costs half of making one.
 _EMPTY: Final = hashlib.blake2b(digest_size=_HASH_BITS // 8)
 
@@ -93,12 +95,16 @@ def differences(stored: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     `currency_given`); timestamps may be milliseconds or aware datetimes. A difference in an unknown
     column is named `custom.NAME`.
 
-    A STATUS with which a payment does not count differs from none that was there before: senders leave it
-    empty until they take a payment back (docs/decisions/0035).
+    Three fields can differ from none (docs/decisions/0035): a STATUS with which a payment does not count,
+    from none that was there before; the TRANSACTION_TYPE of a reversal, on either side; a currency from
+    another one that a default filled in.
     """
     both = set(stored["supplied"]) & set(new["supplied"])
     if "STATUS" in new["supplied"] and str(new["status"]).strip().lower() in HOLDS_BACK:
         both.add("STATUS")
+    if REVERSAL in (stored["transaction_type"], new["transaction_type"]):
+        both.add("TRANSACTION_TYPE")
+    both.add("PAYMENT_CURRENCY")
     found = [name for name in CONTENT if name in both and _differs(name, stored, new)]
     if CUSTOM in both:
         old_custom, new_custom = without_personal(stored[CUSTOM]), without_personal(new[CUSTOM])

@@ -83,6 +83,8 @@ class Orphan:
     outcome: str
     identity: int
     content_hash: int
+    reasons: Sequence[str] = ()
+    """Why it was refused; empty for others."""
 
 
 def orphans(
@@ -122,9 +124,10 @@ def _orphans(
         quarantine = table == "quarantine_rows"
         outcome = "'quarantined'" if quarantine else "toString(argMin(outcome, stored_at))"
         content = "toUInt64(0)" if quarantine else "argMin(content_hash, stored_at)"
+        reasons = "argMin(reasons, stored_at)" if quarantine else "[]"
         rows = client.query(
-            f"SELECT position, {outcome}, argMin(identity, stored_at), {content} FROM {_known(table)}"
-            f" WHERE topic = {{topic:String}} AND {condition} AND position NOT IN"
+            f"SELECT position, {outcome}, argMin(identity, stored_at), {content}, {reasons}"
+            f" FROM {_known(table)} WHERE topic = {{topic:String}} AND {condition} AND position NOT IN"
             f" (SELECT position FROM ledger_rows WHERE topic = {{topic:String}} AND {condition})"
             " GROUP BY position",
             parameters=parameters,

@@ -77,7 +77,8 @@ class DecidePayments:
         record_id = record_id_of(row)
         orphan = self._history.orphan(row.position)
         if orphan is None or orphan.outcome == Outcome.QUARANTINED:
-            work.verdict(Verdict(row, Outcome.QUARANTINED, record_id, reasons=list(dict.fromkeys(faults))))
+            reasons = orphan.reasons if orphan else list(dict.fromkeys(faults))
+            work.verdict(Verdict(row, Outcome.QUARANTINED, record_id, reasons=reasons))
             return
         # stored as good by code that judged otherwise: what is stored stays, and so does its key
         dataset = self._registry.dataset(row.organization_id, row.dataset_id)
@@ -165,7 +166,7 @@ class DecidePayments:
         outcome, row = Outcome(orphan.outcome), payment.row
         verdict = self._verdict(payment, outcome)
         if outcome is Outcome.QUARANTINED:
-            work.verdict(verdict)
+            work.verdict(replace(verdict, reasons=orphan.reasons))
             return
         work.verdict(replace(verdict, identity=orphan.identity, content_hash=orphan.content_hash))
         work.keys.append((payment.home, orphan.identity, orphan.content_hash, row.position, outcome.value, 0))

@@ -94,7 +94,7 @@ class DecideReads:
             work.decided.verdicts.append(kept)
             return
         faults = [refused[row.position]] if row.position in refused else row.reasons
-        reasons = list(dict.fromkeys(faults))
+        reasons = orphan.reasons if orphan else list(dict.fromkeys(faults))
         work.decided.verdicts.append(Verdict(row, Outcome.QUARANTINED, _name_of(row), reasons=reasons))
 
     def _judge(self, work: _Work, lease: Lease) -> None:
@@ -113,11 +113,12 @@ class DecideReads:
             orphan = self._history.orphan(row.position)
             contents = known.setdefault(identity, [])
             if orphan is not None:
-                self._verdict(prepared, at, Outcome(orphan.outcome), work)
+                self._verdict(prepared, at, Outcome(orphan.outcome), work, orphan.reasons)
             elif content in contents:
                 self._verdict(prepared, at, Outcome.DUPLICATE, work)
             elif number in overlapping and not contents:
-                self._verdict(prepared, at, Outcome.QUARANTINED, work, Code.HISTORY_OVERLAP)
+                overlap = [reason(Code.HISTORY_OVERLAP, "start")]
+                self._verdict(prepared, at, Outcome.QUARANTINED, work, overlap)
             else:
                 outcome = Outcome.CONFLICT if contents else Outcome.ACCEPTED
                 work.stored.append((prepared, at, outcome))
@@ -187,7 +188,12 @@ class DecideReads:
         return overlapping
 
     def _verdict(
-        self, prepared: PreparedReads, at: int, outcome: Outcome, work: _Work, fault: Code | None = None
+        self,
+        prepared: PreparedReads,
+        at: int,
+        outcome: Outcome,
+        work: _Work,
+        reasons: Sequence[str] = (),
     ) -> None:
         row = prepared.rows[prepared.valid[at]]
         work.decided.verdicts.append(
@@ -197,7 +203,7 @@ class DecideReads:
                 prepared.columns["device_external_id"][at],
                 prepared.identities[at],
                 prepared.content[at],
-                [reason(fault, "start")] if fault else (),
+                reasons,
             )
         )
 

@@ -71,7 +71,8 @@ class Case(BaseModel):
     )
     differing_fields: list[str] = Field(
         description="Fields both supplied with different values; STATUS also when one version has none and"
-        " another one with which the payment does not count."
+        " another one with which the payment does not count, TRANSACTION_TYPE when one is a reversal and"
+        " another has none, PAYMENT_CURRENCY when it is not the default that another one got."
     )
     versions: list[Version] = Field(description="The accepted one first, then as they were stored.")
     decision: str = Field(description="The latest decision; empty for none.")

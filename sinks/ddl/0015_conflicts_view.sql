@@ -6,7 +6,7 @@ CREATE OR REPLACE VIEW {database}.conflicts
     record_id String COMMENT 'Seed field ID of a payment; of a read device external id, type and end',
     identity UInt64 COMMENT 'Hash that names the record',
     versions Array(Tuple(content_hash UInt64, position UInt64, counting Bool, outcome String, dataset_id String, source_ref String, line UInt32, received_at DateTime64(3, 'UTC'), stored_at DateTime64(3, 'UTC'))) COMMENT 'All versions, the accepted one first, then as they were stored: what was sent where and when, and whether it counts now',
-    differing_fields Array(String) COMMENT 'Fields that two versions both supplied with different values, and STATUS when one holds the payment back and another has none; personal fields are not compared',
+    differing_fields Array(String) COMMENT 'Fields that two versions both supplied with different values; STATUS when one holds the payment back and another has none, TRANSACTION_TYPE when one is a REVERSAL and another has none, PAYMENT_CURRENCY when it is not the default of another; personal fields are not compared',
     decision String COMMENT 'Latest decision: keep_first, take_new, count_both or undo; empty for none',
     decision_id String COMMENT 'Id of the latest decision; empty for none',
     decided_by String COMMENT 'rule, or the id of a user; empty for none',
@@ -59,15 +59,19 @@ FROM
                 ('NOTES', ifNull(toString(notes), '')),
                 ('PAYMENT_SOURCE', ifNull(toString(payment_source), '')),
                 ('SOURCE', ifNull(toString(source_field), ''))]),
-                if(has(supplied, 'PAYMENT_CURRENCY'), [('PAYMENT_CURRENCY', toString(payment_currency))], []),
+                [('PAYMENT_CURRENCY', toString(payment_currency))],
                 if(has(supplied, 'custom'), arrayMap((k, t) -> (concat('custom.', k), t), mapKeys(custom), mapValues(custom)), [])))) AS cells,
-            -- The same name of a currency under another default is the same content.
+            -- The same name of a currency under another default is the same content; another currency than the default is not.
             uniqExact(lower(trimBoth(currency_given))) AS currencies_given,
             -- A status with which a payment does not count differs from none.
             countIf(NOT has(supplied, 'STATUS')) AS without_status,
             countIf(has(supplied, 'STATUS') AND lower(trimBoth(status)) IN ('reversed', 'error', 'pending')) AS held_back,
+            -- So does a reversal from a version without a type.
+            countIf(NOT has(supplied, 'TRANSACTION_TYPE')) AS without_type,
+            countIf(transaction_type = 'REVERSAL') AS reversals,
             arraySort(arrayFilter(
                 f -> (f = 'STATUS' AND held_back > 0 AND without_status > 0)
+                    OR (f = 'TRANSACTION_TYPE' AND reversals > 0 AND without_type > 0)
                     OR ((f != 'PAYMENT_CURRENCY' OR currencies_given > 1) AND arrayUniq(arrayMap(y -> y.2, arrayFilter(y -> y.1 = f, cells))) > 1),
                 arrayDistinct(arrayMap(x -> x.1, cells)))) AS differing_fields
         FROM {database}.payment_versions FINAL

@@ -11,7 +11,7 @@ from schemas.identity import home_of, payment_key
 from schemas.outcomes import Code
 from sinks.errors import Refused
 from tests.conftest import ClickHouse
-from tests.streams.world import ORG, Died, World, by_offset, home_partition, outcomes
+from tests.streams.world import ORG, Died, World, by_offset, home_partition, outcomes, register
 from tests.support.workers import payment
 
 CHANGED = {"PAYMENT_AMOUNT": "1"}
@@ -66,6 +66,47 @@ def test_a_status_is_heard_whatever_came_before_it(clickhouse: ClickHouse) -> No
     world.turn(world.batch([payment(1), payment(1, UTILITY_ID="U1")], 3))
     assert by_offset(clickhouse) == ["accepted", "conflict", "conflict", "duplicate", "duplicate"]
     assert clickhouse.rows("SELECT status, counted FROM payments") == [("processed", True)]
+
+
+def uploads(clickhouse: ClickHouse) -> World:
+    """A world with a dataset of uploads, whose files need no TRANSACTION_TYPE and no currency."""
+    world = World(clickhouse).restore()
+    given = {"id": "ds_up", "profile": "upload", "default_currency": "NGN"}
+    register(world.registry, "datasets", given)
+    return world
+
+
+def test_another_currency_than_the_default_is_no_duplicate(clickhouse: ClickHouse) -> None:
+    """The same currency by name is one; a change of the default alone makes no difference."""
+    world = uploads(clickhouse)
+    given = [None, "NGN", "USD", None]
+    world.turn(world.batch([payment(1, PAYMENT_CURRENCY=code) for code in given], dataset_id="ds_up"))
+    register(
+        world.registry,
+        "datasets",
+        {"id": "ds_up", "profile": "upload", "default_currency": "KES", "version": 2},
+    )
+    world.turn(world.batch([payment(1, PAYMENT_CURRENCY=None)], 4, dataset_id="ds_up"))
+    assert by_offset(clickhouse) == ["accepted", "duplicate", "conflict", "duplicate", "duplicate"]
+    assert clickhouse.rows("SELECT differing_fields, open FROM conflicts") == [(["PAYMENT_CURRENCY"], True)]
+
+
+def test_a_reversal_of_a_payment_without_a_type_is_no_duplicate(clickhouse: ClickHouse) -> None:
+    """Files of uploads have no types: the reversal counts beside the payment, whatever its sign."""
+    world = uploads(clickhouse)
+    rows = [payment(1, TRANSACTION_TYPE=None), payment(1, TRANSACTION_TYPE="REVERSAL")]
+    world.turn(world.batch(rows, dataset_id="ds_up"))
+    assert by_offset(clickhouse) == ["accepted", "conflict"]
+    assert clickhouse.rows("SELECT decision, open FROM conflicts") == [("count_both", False)]
+
+
+def test_a_payment_that_comes_after_its_reversal_is_asked_about(clickhouse: ClickHouse) -> None:
+    """Nobody knows which of the two the sender means: it is stored, and a case is open."""
+    world = uploads(clickhouse)
+    rows = [payment(1, TRANSACTION_TYPE="REVERSAL"), payment(1, TRANSACTION_TYPE=None)]
+    world.turn(world.batch(rows, dataset_id="ds_up"))
+    assert by_offset(clickhouse) == ["accepted", "conflict"]
+    assert clickhouse.rows("SELECT open FROM conflicts") == [(True,)]
 
 
 def test_a_reversal_counts_beside_what_it_reverses(clickhouse: ClickHouse) -> None:
@@ -194,6 +235,17 @@ def test_a_death_at_any_write_changes_nothing(clickhouse: ClickHouse, insert: in
     again = World(clickhouse).restore()
     again.turn(again.batch(MIXED))
     assert seen(clickhouse) == before
+
+
+def test_a_refused_row_whose_ledger_row_was_lost_keeps_its_reasons(clickhouse: ClickHouse) -> None:
+    """Also when it would be good by now: the organisation was registered between the two writes."""
+    world = World(clickhouse).restore()
+    world.store.before = 2  # the quarantine row is stored, the ledger's is not
+    with pytest.raises(Died):
+        world.turn(world.batch([payment(1, METER_ID=None)]))
+    after = World(clickhouse).restore()
+    after.turn(after.batch([payment(1)]))
+    assert clickhouse.rows("SELECT outcome, reasons FROM ledger") == [("quarantined", ["missing:METER_ID"])]
 
 
 def test_a_row_stored_by_a_release_that_told_contents_otherwise_keeps_its_content(
