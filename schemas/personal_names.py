@@ -21,6 +21,7 @@ _PARTS: Final = tuple(
     _listed(
         "name phone telefon mobile msisdn whatsapp telegram mail address adresse agent note comment coment"
         " location contact contato passport passeport passaporte birth naissance nascimento nextofkin"
+        " latitud longitud coordina coordonn coorden"
         " nationalid idcard recipient remark remarque observa signat fingerprint selfie photo guarantor"
         " person nomcl nomecl nomdu nomedo jinala yasimu identite identidade kitambulisho proprieta"
         " اسم هاتف جوال عنوان ملاحظ عميل زبون ስም ስልክ አድራሻ"
@@ -42,6 +43,7 @@ _WORDS: Final = _listed(
     # where they are reached
     " tel cell gsm momo mpesa wallet sim simu essimu finday hatif hatef jawal gawal silk waya portable"
     " telemovel celular movil fax courriel correo correio barua skype facebook instagram twitter imei imsi"
+    " lat lon lng geo gps"
     " mawasiliano addr anwani morada endereco direccion adireshi adiresy adrasha unwan enwan anwan street rue"
     " rua domicile domicilio mahali postcode"
     # papers and accounts

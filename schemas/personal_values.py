@@ -2,8 +2,9 @@
 
 A number to call has 9 to 15 digits (ITU-T E.164 with its country's code, or the national numbers of most
 countries), in any script, with white space and punctuation as people write it, alone or inside a text.
-Numbers of 8 digits are found where they are written in groups (`70 12 34 56`) or with a plus: serial numbers
-of devices have 8 digits too, and have no groups.
+A number that a spreadsheet made a fraction of, `254712345678.0`, is one still. Numbers of 8 digits are found
+where they are written in groups (`70 12 34 56`) or with a plus: serial numbers of devices have 8 digits too,
+and have no groups.
 """
 
 import re
@@ -14,7 +15,7 @@ from typing import Any, Final
 _GAP: Final = r"[\s().\-/\u00ad\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
 _NUMBER: Final = re.compile(
     r"\d(?:"
-    r"(?<!\d\d)\d{8,14}(?!\d)(?![^\W\d_])"
+    r"(?<!\d\d)\d{8,14}(?!\d)(?![A-Z])"
     rf"|(?<!\d\d)(?=(?:{_GAP}*+\d){{7}})\d{{0,6}}{_GAP}"
     rf"|(?:(?<=[+\uff0b]\d)|(?<=[+\uff0b]\(\d))(?:{_GAP}*+\d){{7}}"
     r")"
@@ -27,7 +28,7 @@ _NO_NUMBER: Final = re.compile(
         (
             rf"(?<!\d)(?:{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|{_DAY}[-/.]{_DAY}[-/.]{_YEAR})(?!\d)",
             r"(?<!\d)\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?!\d)",
-            rf"(?<![\d.,])(?<!\d{_GAP})(?:\d{{1,3}}\.\d+|\d+[.,]\d{{1,6}})(?![.,]?\d)(?!{_GAP}+\d)",
+            rf"(?<![\d.,])(?<!\d{_GAP})(?!\d{{9,15}}\.0+(?!\d))(?:\d{{1,3}}\.\d+|\d+[.,]\d{{1,6}})(?![.,]?\d)(?!{_GAP}+\d)",
             r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b",
             rf"(?<![A-Z])(?!(?:{_CALLS})[-_]?\d)[A-Z]{{1,12}}[-_]?\d+(?:[-_./]\d+)*+(?!\d)",
         )
@@ -45,7 +46,7 @@ def looks_personal(value: Any) -> bool:
     """
     if isinstance(value, dict | list):
         return True
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return False
     text = str(value)
     if not _may_look_personal(text):

@@ -13,7 +13,8 @@ from schemas.personal_names import sounds_personal
 from schemas.personal_values import looks_personal
 
 _AS_SENT: Final = "_AS_SENT"
-_NUMBERS: Final = frozenset({"decimal", "latitude", "longitude"})
+_PLACES: Final = frozenset({"latitude", "longitude"})
+_NUMBERS: Final = frozenset({"decimal"})
 """Kinds whose text as it was sent is no number to call, however many digits it has."""
 
 
@@ -24,6 +25,8 @@ def is_personal(name: str, value: Any) -> bool:
     """
     if name in PERSONAL or sounds_personal(name):
         return True
+    if is_as_sent(name) and _field_as_sent(name).kind in _PLACES:
+        return True  # analysts see coordinates blurred
     return looks_personal(value) and not (is_as_sent(name) and _field_as_sent(name).kind in _NUMBERS)
 
 

@@ -313,6 +313,28 @@ _PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize(
+    "value", ["0771234567abc", "0771234567mama Amina", "254712345678.0", 254712345678.0, "254712345678.00"]
+)
+def test_numbers_that_were_damaged_or_written_against_are_numbers(value: Any) -> None:
+    """Letters right behind them, or the fraction that a spreadsheet makes of them."""
+    assert looks_personal(value)
+
+
+@pytest.mark.parametrize("value", ["1234567.0", 1234567890.5, "0771234567ABC", 17.25])
+def test_fractions_and_ids_are_none(value: Any) -> None:
+    """Amounts, short numbers, digits joined to capitals."""
+    assert not looks_personal(value)
+
+
+@pytest.mark.parametrize(
+    "name", ["LATITUDE_AS_SENT", "LONGITUDE_AS_SENT", "LAT", "GEO_LAT", "Latitude2", "GPS"]
+)
+def test_exact_places_do_not_reach_analysts(name: str) -> None:
+    """Coordinates are blurred for them; what a reader keeps beside them is exact."""
+    assert PSEUDONYM(protected({"custom": {name: "1,3045678"}})["custom"][name])
+
+
 @given(
     st.lists(
         st.text("0123456789 +-./()\n\x1f|a@.é", max_size=16) | st.lists(_PIECES).map("".join), max_size=6
