@@ -108,8 +108,11 @@ FORMULA_ERRORS: Final = (
     "#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!", "#SPILL!", "#CALC!"
 )  # fmt: skip
 """What a spreadsheet shows where a formula ended in an error."""
-_SPOILED: Final = r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}|" + "|".join(FORMULA_ERRORS).replace("?", r"\?")
-"""What a spreadsheet leaves of an id: a rounded number, `1.23457E+11`, or a formula's error, `#N/A`.
+_SPOILED: Final = r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9]+\.0+|" + "|".join(FORMULA_ERRORS).replace(
+    "?", r"\?"
+)
+"""What a spreadsheet leaves of an id: a rounded number, `1.23457E+11`, a fraction of one, `1234.0`, or a
+formula's error, `#N/A`.
 
 Several ids look the same then. A serial number such as `12E3`, `5E10` or `7E+1` is neither: a spreadsheet
 writes one digit before the point, a sign and two digits of exponent at least."""
@@ -124,7 +127,7 @@ def is_spoiled_id(text: str) -> bool:
 def spoiled_ids(cells: Sequence[str | None]) -> list[int]:
     """Which ids of a column are spoiled. One look at all of them tells that almost always none is."""
     text = "".join(filter(None, cells))
-    if "+" not in text and "#" not in text:
+    if "+" not in text and "#" not in text and ".0" not in text:
         return []
     return [at for at, cell in enumerate(cells) if cell is not None and is_spoiled_id(cell)]
 
