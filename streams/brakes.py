@@ -39,6 +39,8 @@ ORGANIZATION_SHARE: Final = 0.8
 """Share of refused rows above which an organisation counts as failing."""
 FORGET_S: Final = 600.0
 """An organisation that sent nothing for so long says nothing about the present release."""
+FORGET_SOURCE_S: Final = 7 * 86_400.0
+"""A dataset is sent to once a day by default: its rows are remembered over a week of files."""
 LOOK_S: Final = 0.5
 REASONS_TOLD: Final = 3
 K = TypeVar("K", bound=Hashable)
@@ -106,7 +108,7 @@ class Brake:
     def settled(self, look: Look) -> None:
         """The turn is stored: its rows count from now on, and what it should tell is to be told."""
         now = time.monotonic()
-        self._sources = _lately({**self._sources, **look.sources}, now)
+        self._sources = _lately({**self._sources, **look.sources}, now, FORGET_SOURCE_S)
         self._organizations = _lately({**self._organizations, **look.organizations}, now)
         for alert in look.alerts:
             metrics.DATASETS_FAILING.labels(self.topic).inc()
@@ -206,9 +208,9 @@ def _source_of(verdict: Verdict) -> Source:
     return Source(row.organization_id, row.dataset_id if row.dataset_version else "", row.dataset_version)
 
 
-def _lately(windows: Mapping[K, Window], now: float) -> dict[K, Window]:
-    """Without whoever sent nothing for a while."""
-    return {name: window for name, window in windows.items() if window.moment >= now - FORGET_S}
+def _lately(windows: Mapping[K, Window], now: float, forget_s: float = FORGET_S) -> dict[K, Window]:
+    """Without whoever sent nothing for a while, in seconds."""
+    return {name: window for name, window in windows.items() if window.moment >= now - forget_s}
 
 
 def _by_organization(counts: Counter[Source]) -> Counter[str]:

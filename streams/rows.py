@@ -1,5 +1,6 @@
 """Records into rows: lineage from the headers, a JSON object from the value. Decides nothing."""
 
+from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,9 +83,10 @@ class RowReader:
             row.organization_id = self._last[1]
         elif record.headers:
             try:
-                self._lineage(row, _once(record.headers))
+                self._lineage(row, _once(record.headers, row))
             except (ValueError, OverflowError):
-                row.reasons.append(reason(Code.BAD_HEADER))
+                if reason(Code.BAD_HEADER) not in row.reasons:
+                    row.reasons.append(reason(Code.BAD_HEADER))
             if len(record.headers) == 1 and not row.reasons:
                 # most direct publishers send the organisation and nothing else, row after row
                 self._last = (record.headers, row.organization_id)
@@ -151,17 +153,15 @@ def _refuse_repeated(rows: Sequence[Row]) -> None:
         row.reasons.append(reason(Code.REPEATED_MEMBER, told(name)))
 
 
-def _once(given: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
-    """Headers by name.
-
-    Raises:
-        ValueError: one that is read stands there twice: which of the two counts, nobody can say.
-    """
+def _once(given: Sequence[tuple[str, bytes]], row: Row) -> dict[str, bytes]:
+    """Headers by name, without those of ours that stand there twice: which one counts, nobody can say."""
     found = dict(given)
     if len(found) != len(given):
-        names = [name for name, _ in given if name in headers.ALL]
-        if len(names) != len(set(names)):
-            raise ValueError("header that stands there twice")
+        counts = Counter(name for name, _ in given if name in headers.ALL)
+        twice = {name for name, count in counts.items() if count > 1}
+        if twice:
+            row.reasons.append(reason(Code.BAD_HEADER))
+        found = {name: value for name, value in found.items() if name not in twice}
     return found
 
 

@@ -1,12 +1,14 @@
 """Brakes by themselves: whose rows fail, who is told, and what stops a topic."""
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from schemas.alerts import DatasetFailing
 from schemas.outcomes import Outcome
+from streams import brakes
 from streams.brake_windows import WINDOW_ROWS
 from streams.brakes import MIN_ORGANIZATION_ROWS, Brake
 from streams.config import BrakeLimits
@@ -106,6 +108,17 @@ def test_a_dataset_whose_share_passes_the_limit_is_told_once() -> None:
     assert settle(watch, verdicts("x" * 100)) == []
     assert settle(watch, verdicts("." * 2 * WINDOW_ROWS)) == []
     assert len(settle(watch, verdicts("x" * 2 * WINDOW_ROWS))) == 1
+
+
+def test_a_small_file_a_day_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file all bad, a day apart, others' rows between them: the run goes on over the files."""
+    watch = brake()
+    told = []
+    for day in range(4):
+        monkeypatch.setattr(brakes, "time", SimpleNamespace(monotonic=lambda day=day: day * 86_400.0))
+        told += settle(watch, verdicts("x" * 150))
+        told += settle(watch, verdicts(".", organization="org_1", dataset=""))
+    assert [alert.run for alert in told] == [200]
 
 
 @pytest.mark.parametrize(("pattern", "told"), [(".x" * 300, 0), ("xx." * 300, 1), ("." * 5000, 0)])

@@ -112,6 +112,14 @@ def test_a_header_that_stands_there_twice_is_a_bad_one(header: tuple[str, bytes]
     assert one(GOOD, ("trace", b"1"), ORG, ("trace", b"2")).reasons == []
 
 
+def test_a_row_with_a_header_twice_stays_its_organisations() -> None:
+    """Everything is taken over that is said once: its owner finds it among his refused rows."""
+    row = one(GOOD, ORG, ("source_ref", b"f"), ("line", b"2"), ("line", b"2"))
+    assert (row.reasons, row.organization_id, row.source_ref, row.line) == (["bad_header"], "org_a", "f", 0)
+    twice = one(GOOD, ORG, ORG, ("line", b"x"))
+    assert (twice.reasons, twice.organization_id) == (["bad_header"], "")
+
+
 def test_an_unreadable_row_says_why() -> None:
     """A reader's code is taken over when it is one of ours; the raw text is no value."""
     rows = [one(GOOD, ORG, ("unreadable", code)) for code in (b"too_large", b"no such code")]
