@@ -190,7 +190,7 @@ def _replayed(client: Client, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
 
 def _counted(client: Client, asked: Mapping[str, Any]) -> set[tuple[str, int]]:
     """Organisation and position of the records of whose line another record was not refused."""
-    line = "organization_id, dataset_id, source_ref, line"
+    line = "organization_id, dataset_id, source_ref, line, record_id"
     rows = client.query(
         f"WITH asked AS (SELECT {line}, position FROM quarantine_rows WHERE topic = {{topic:String}}"
         " AND position IN {positions:Array(UInt64)} AND line != 0 AND source_ref != '')"

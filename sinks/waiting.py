@@ -87,8 +87,8 @@ def curable_rows(client: Client, limit: int, after: Place = START) -> list[Waiti
             WHERE (topic, received_row) IN (
                 SELECT topic, received_row FROM quarantine_rows WHERE missing_kind != '')
             GROUP BY topic, received_row)
-        AND (q.topic, q.organization_id, q.dataset_id, q.source_ref, q.line) NOT IN (
-            SELECT topic, organization_id, dataset_id, source_ref, line FROM ledger_rows
+        AND (q.topic, q.organization_id, q.dataset_id, q.source_ref, q.line, q.record_id) NOT IN (
+            SELECT topic, organization_id, dataset_id, source_ref, line, record_id FROM ledger_rows
             WHERE outcome != 'quarantined' AND replay_of IS NULL AND line != 0 AND source_ref != ''
             AND source_ref IN (SELECT source_ref FROM quarantine_rows WHERE missing_kind != ''))
         GROUP BY q.topic, q.position, q.organization_id

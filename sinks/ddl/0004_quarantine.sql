@@ -22,12 +22,13 @@ CREATE TABLE IF NOT EXISTS {database}.quarantine_rows
     replay_of Nullable(UInt64) COMMENT 'Position of the quarantined record this one replays',
     first_wins UInt64 MATERIALIZED 18446744073709551615 - toUnixTimestamp64Milli(stored_at) COMMENT 'Inverted stored_at: the row stored first survives a merge',
     -- A line that was delivered twice, or a replay that was sent twice, is one received row: whoever acts on one of
-    -- its records acts on all of them, or two corrections with two IDs would be two payments of one row.
+    -- its records acts on all of them, or two corrections with two IDs would be two payments of one row. A line that
+    -- comes again with another record_id is another row: a sheet may change while it is read again.
     received_row UInt64 MATERIALIZED multiIf(
         replay_of IS NOT NULL, sipHash64('replay', organization_id, assumeNotNull(replay_of)),
-        line != 0 AND source_ref != '', sipHash64('line', organization_id, dataset_id, source_ref, line),
+        line != 0 AND source_ref != '', sipHash64('line', organization_id, dataset_id, source_ref, line, record_id),
         sipHash64('record', position))
-        COMMENT 'Hash that is the same, within a topic, for all records of one received row: one line of one source_ref, or replays of one record; others are rows by themselves',
+        COMMENT 'Hash that is the same, within a topic, for all records of one received row: one line of one source_ref with one record_id, or replays of one record; others are rows by themselves',
     INDEX by_received_row received_row TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(first_wins)

@@ -78,11 +78,11 @@ LEFT JOIN
 ) AS t ON t.topic = q.topic AND t.received_row = q.received_row
 LEFT JOIN
 (
-    SELECT topic, organization_id, dataset_id, source_ref, line, count() AS records
+    SELECT topic, organization_id, dataset_id, source_ref, line, record_id, count() AS records
     FROM {database}.ledger_rows
     WHERE outcome != 'quarantined' AND replay_of IS NULL AND (source_ref, line) IN (SELECT source_ref, line FROM {database}.quarantine_rows WHERE line != 0 AND source_ref != '')
-    GROUP BY topic, organization_id, dataset_id, source_ref, line
-) AS e ON e.topic = q.topic AND e.organization_id = q.organization_id AND e.dataset_id = q.dataset_id AND e.source_ref = q.source_ref AND e.line = q.line
+    GROUP BY topic, organization_id, dataset_id, source_ref, line, record_id
+) AS e ON e.topic = q.topic AND e.organization_id = q.organization_id AND e.dataset_id = q.dataset_id AND e.source_ref = q.source_ref AND e.line = q.line AND e.record_id = q.record_id
 LEFT JOIN
 (
     SELECT topic, received_row,

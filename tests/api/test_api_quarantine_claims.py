@@ -173,7 +173,7 @@ async def test_a_line_that_counts_is_not_replayed_under_another_id(
     """Accepted at first, refused when it came again: a correction with an ID of its own would count twice."""
     line = {"source_ref": "s3://b/f@1", "line": 2}
     again, other = quarantine.put(**line), quarantine.put(source_ref="s3://b/f@2", line=2)
-    quarantine.judge(again, "accepted", **line, replay_of=None, position=0)
+    quarantine.judge(again, "accepted", **line, record_id="", replay_of=None, position=0)
     assert (await state(whole_api, again), await state(whole_api, other)) == ("redelivered", "open")
     assert_problem(await post(whole_api, f"{again}/replay", changes={"ID": "NEW"}), 409, "line_counts")
     assert claims(whole_api) == 0

@@ -201,3 +201,5 @@ def test_a_refused_record_of_a_line_that_counts_is_a_redelivery(store: Store) ->
     store.put("ledger_rows", ledger_row(**line))
     store.put("quarantine_rows", refused(identity=0, **line))
     assert states(store) == ["redelivered", "redelivered"]
+    store.put("quarantine_rows", refused(identity=0, **{**line, "record_id": "B"}))
+    assert states(store) == ["redelivered", "redelivered", "open"], "a sheet was changed and read again"

@@ -68,6 +68,7 @@ def test_a_line_that_has_its_outcome_is_not_replayed(store: Store) -> None:
     at = refuse(store, 1, "devices", "D1", **line)
     other = {"topic": TOPIC, "organization_id": "org_a", "outcome": "accepted", **line}
     store.put("ledger_rows", {**other, "position": position(1, 0, 9), "line": 5})
+    store.put("ledger_rows", {**other, "position": position(1, 0, 7), "record_id": "another"})
     assert curable(store) == [at]
     store.put("ledger_rows", {**other, "position": position(1, 0, 8)})
     assert curable(store) == []
