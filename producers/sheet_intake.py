@@ -1,13 +1,12 @@
 """One look at a Google Sheet: every range, or every visible sheet, is read anew and has a receipt of its own.
 
 A range: claim → publish its rows → all acknowledged → `done`. There is nothing to move and no version to
-name, so a reading is named after its run. A reading that broke off with its rows counted ends as
-`replaced`, and the next one has a name of its own; one whose rows nobody counted (the process died) is read
-again under the same name as long as its run goes on, and ends as `replaced` in a later run.
+name, so a reading is named after its run. One that broke off, whatever the reason, ends as `replaced`, and
+the next one has a name of its own: the sheet may have changed in between, and then a line is another row.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -33,6 +32,10 @@ _LOOKS_AT_ONCE: Final = 5
 """How often a spreadsheet that changes while it is read is looked at before the run fails."""
 
 
+class _ReadingBroken(ProducerError):
+    """The broker was away in the middle of a reading: the next one has to have its own name."""
+
+
 class SheetIntake:
     """Reads spreadsheets, one dataset at a time. Blocks; belongs to the poller's thread."""
 
@@ -50,7 +53,7 @@ class SheetIntake:
             SourceError: Google does not answer, or refuses.
             ProducerError: the dataset cannot be served as it is, or was paused meanwhile.
         """
-        self._give_up(dataset, lambda file: file.run_id != run.id)
+        self._give_up(dataset)
         account = self._access.account
         if account is None:
             raise ProducerError(
@@ -59,11 +62,14 @@ class SheetIntake:
             )
         api = SheetsApi(account, self._access, self._backoff)
         try:
-            for _ in range(_LOOKS_AT_ONCE):
+            looks = 0
+            while looks < _LOOKS_AT_ONCE:
                 try:
                     return self._look(api, dataset, location, run)
-                except SourceChanged:
-                    log.info("sheet_changed_while_read", dataset_id=dataset.id)
+                except (SourceChanged, _ReadingBroken) as broken:
+                    looks += isinstance(broken, SourceChanged)
+                    log.info("sheet_read_anew", dataset_id=dataset.id, why=str(broken))
+                    self._give_up(dataset)
             raise SourceChanged("the sheet changes faster than it is read")
         finally:
             api.close()
@@ -81,7 +87,6 @@ class SheetIntake:
                 range_ = _Range(api, location.spreadsheet_id, name, areas.get(name), dataset.profile)
                 file = self._published(dataset, file, range_)
             files.append(file)
-        self._give_up(dataset, lambda _: True)
         refused = sum(file.error is not None for file in files)
         if refused:
             return f"{refused} of {len(names)} ranges could not be read; their files say why"
@@ -107,22 +112,19 @@ class SheetIntake:
             self._backoff.check()
             source_ref = first if reading == 1 else f"{first}.{reading}"
             file = self._store.claim(run.id, dataset.id, SOURCE, source_ref)
-            if file.state is FileState.CLAIMED and file.received:
-                file = self._store.advance(file.id, FileState.REPLACED)
             if file.state is not FileState.REPLACED:
                 break
         return file
 
-    def _give_up(self, dataset: Dataset, which: Callable[[FileRecord], bool]) -> None:
-        """End readings that nobody goes on with; what they published stays."""
+    def _give_up(self, dataset: Dataset) -> None:
+        """End readings that broke off; what they published stays."""
         for file in self._store.unfinished(dataset.id):
-            if which(file):
-                FILES.labels("replaced").inc()
-                self._store.advance(file.id, FileState.REPLACED)
+            FILES.labels("replaced").inc()
+            self._store.advance(file.id, FileState.REPLACED)
 
 
 class _Range:
-    """One range as the feed opens it, every time from its beginning.
+    """One range as the feed opens it, once.
 
     Args:
         name: what the dataset calls it.
@@ -138,6 +140,7 @@ class _Range:
         self._area = area
         self._profile = profile
         self._digest = hashlib.sha256()
+        self._opened = False
 
     @property
     def content_hash(self) -> str:
@@ -146,8 +149,14 @@ class _Range:
 
     @contextmanager
     def open(self) -> Iterator[Iterable[Sequence[Row]]]:
-        """The rows; see `producers.feed.Opened`."""
-        self._digest = hashlib.sha256()
+        """The rows; see `producers.feed.Opened`.
+
+        Raises:
+            _ReadingBroken: they were opened before.
+        """
+        if self._opened:
+            raise _ReadingBroken("the broker was away while the range was read")
+        self._opened = True
         area = self._area or self._api.area(self._spreadsheet_id, self._name)
         read = partial(self._api.windows, self._spreadsheet_id, area)
         yield open_sheet(lambda: self._hashed(read()), read, self._profile).batches()

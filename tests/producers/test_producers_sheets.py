@@ -13,6 +13,7 @@ from s3_world import ORG, SEAL_SECRET, Death, Fate, Seen
 from sheet_world import SheetWorld, payment_row, payments
 
 from producers import google_http
+from producers.bulk import Bulk
 from producers.contracts import FileRecord, FileState, RunState
 from producers.errors import BrokerUnavailable
 from producers.publisher import Publisher
@@ -270,7 +271,7 @@ def test_sharing_that_ends_between_windows(sheets: SheetWorld, monkeypatch: pyte
 
 
 def test_death_at_any_step_loses_and_miscounts_nothing(sheets: SheetWorld) -> None:
-    """Killed before and after each step, the run goes on under the same name: each row once per line."""
+    """Killed before and after each step, the run goes on: each reading that ends has every row once."""
     sheets.write(payments(5), "A")
     sheets.write([["none"]], "B")
     fate = Fate()
@@ -289,11 +290,34 @@ def test_death_at_any_step_loses_and_miscounts_nothing(sheets: SheetWorld) -> No
         sheets.store.expire()
         sheets.poller().poll()
         assert sheets.store.run_state(run)[0] is RunState.DONE, fate.steps[at - 1]
-        assert files(sheets) == [
+        read = [file for file in files(sheets) if file[1] is not FileState.REPLACED]
+        assert [(name[:5], *end) for name, *end in read] == [
             ("A@run", FileState.DONE, 5, None),
             ("B@run", FileState.DONE, 0, Code.BAD_HEADER),
         ], fate.steps[at - 1]
-        assert {record.where[1] for record in sheets.seen()} == {2, 3, 4, 5, 6}
+        (done,) = [file.source_ref for file in sheets.store.files if file.received]
+        lines = [record.where[1] for record in sheets.seen() if record.headers["source_ref"] == done]
+        assert sorted(lines) == [2, 3, 4, 5, 6], fate.steps[at - 1]
+
+
+def test_a_sheet_that_changed_while_its_poller_was_dead(sheets: SheetWorld) -> None:
+    """A row was put on top meanwhile: no line of one reading holds two payments."""
+    sheets.write(payments(5))
+    fate = Fate()
+    sheets.run(fate)
+    acknowledged = fate.steps.index("before advance") + 1
+    sheets.begin("changed")
+    sheet = sheets.write(payments(5))
+    run = sheets.store.request("ds_1")
+    with pytest.raises(Death):
+        sheets.poller(Fate(acknowledged)).poll()
+    sheets.lose_publishers()
+    sheet.rows.insert(1, payment_row(77))
+    sheets.store.expire()
+    sheets.poller().poll()
+    assert sheets.store.run_state(run)[0] is RunState.DONE
+    assert files(sheets)[-1] == ("Payments@run.2", FileState.DONE, 6, None)
+    assert len(contents(sheets.seen(), sheets.store.files[-1].source_ref)) == 6
 
 
 def test_a_reading_of_an_older_run_is_over(sheets: SheetWorld) -> None:
@@ -309,8 +333,31 @@ def test_a_reading_of_an_older_run_is_over(sheets: SheetWorld) -> None:
     assert (read.state, read.received) == (FileState.DONE, 5)
 
 
+def test_a_broker_that_fails_in_the_middle(sheets: SheetWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The range is read anew under another name: the sheet may have changed meanwhile."""
+    sheet = sheets.write(payments(5))
+    wait, failed = Bulk.wait, []
+
+    def fails_once(self: Bulk, timeout_s: float) -> int:
+        received = wait(self, timeout_s)
+        if not failed:
+            failed.append(received)
+            sheet.rows.insert(1, payment_row(77))
+            raise BrokerUnavailable("away")
+        return received
+
+    monkeypatch.setattr(Bulk, "wait", fails_once)
+    assert sheets.run() == (RunState.DONE, None)
+    assert files(sheets) == [
+        ("Payments@run", FileState.REPLACED, 0, None),
+        ("Payments@run.2", FileState.DONE, 6, None),
+    ]
+    seen = sheets.seen()
+    assert [len(contents(seen, file.source_ref)) for file in sheets.store.files] == [5, 6]
+
+
 def test_a_broker_that_is_away_is_waited_for(sheets: SheetWorld) -> None:
-    """The range is read anew under the same name when the broker failed in the middle."""
+    """Nothing was read yet: its name stays."""
     sheets.write(payments(1500))
 
     class Failing(Publisher):
