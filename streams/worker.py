@@ -25,15 +25,14 @@ from streams.config import WorkerConfig
 from streams.dimensions import Dimensions
 from streams.former_owner import ANSWER_S, FormerOwner
 from streams.gates import Gates
+from streams.handing import Handing
 from streams.lease import GroupLease
 from streams.outlet import Outlet
-from streams.pipeline import Pipeline
 from streams.registry import Registry
 from streams.registry_reader import RegistryBehind, RegistryReader
 from streams.requeue import Requeue
 from streams.resolve import Resolver
 from streams.store import Abandoned, Always
-from streams.suspects import Piece, Suspects
 from streams.topic_ids import TopicIds, TopicsMissing
 from streams.transport.batch import Batch
 from streams.turn import Prepared
@@ -80,7 +79,6 @@ class Worker:
         self._lines: dict[str, TopicLine] = {}
         self._failure: BaseException | None = None
         self._ending = threading.Event()
-        self._alone = asyncio.Lock()
         self._app: faust.App | None = None
         self._runner: faust.Worker | None = None
 
@@ -192,7 +190,8 @@ class Worker:
             self.fatal,
         )
         app = make_app(config, self.gates, frozenset(self._registry_topics), folder, self.topic_ids.id_of)
-        handlers: dict[tuple[str, ...], Handle] = {(topic,): self._hand_to(topic) for topic in self._lines}
+        handing = Handing(self._lines, self.gates, self._lease_of)
+        handlers: dict[tuple[str, ...], Handle] = {(topic,): handing.of(topic) for topic in self._lines}
         handlers[self._registry_topics] = self._write_dimensions
         add_agents(app, handlers, self.fatal)
         self._dimensions = Dimensions(self._assembly.store("registry"), config.topic_prefix)
@@ -218,57 +217,6 @@ class Worker:
             await self._lines[topic].pipeline.restore(lambda: consumer.generation == generation, partitions)
 
         return run
-
-    def _hand_to(self, topic: str) -> Handle:
-        pipeline, suspects = self._lines[topic].pipeline, self._lines[topic].suspects
-
-        async def hand(batch: Batch) -> None:
-            if not await self.gates.wait(batch):
-                return
-            if suspects.is_first(batch) and await self._begin(suspects, batch):
-                await self._in_pieces(pipeline, suspects, batch)
-            else:
-                async with self._alone:
-                    await pipeline.put(batch)
-
-        return hand
-
-    async def _begin(self, suspects: Suspects, batch: Batch) -> bool:
-        """Note the first batch of an assignment; True when it must be taken in pieces."""
-        try:
-            return await asyncio.to_thread(suspects.begin, batch, self._lease_of([batch]))
-        except Abandoned:
-            return False
-
-    async def _in_pieces(self, pipeline: Pipeline, suspects: Suspects, batch: Batch) -> None:
-        pieces = suspects.pieces(batch, self._lease_of([batch]))
-        piece: Piece | None = None
-        try:
-            while True:
-                async with self._alone:
-                    # nothing else is in hand, of any topic: who dies now dies of this piece
-                    for line in self._lines.values():
-                        await line.pipeline.quiet()
-                    piece = await asyncio.to_thread(next, pieces, None)
-                    if piece is None:
-                        return
-                    await pipeline.put(piece.batch)
-                    await pipeline.quiet()
-                    await asyncio.to_thread(suspects.survived, piece, self._lease_of([piece.batch]))
-                    piece = None
-                # a topic that the brake holds back must not hold up the others
-                await pipeline.settled()
-        except Abandoned:
-            log.info("pieces_abandoned", topic=batch.topic, partition=batch.partition)
-            if piece is not None:
-                await self._alive_after(suspects, piece)
-
-    async def _alive_after(self, suspects: Suspects, piece: Piece) -> None:
-        """A piece whose partition went elsewhere has killed nobody: many rebalances must not condemn it."""
-        try:
-            await asyncio.to_thread(suspects.survived, piece, Always())
-        except Abandoned:  # the process ends before the store answers
-            log.info("piece_left_in_doubt", topic=piece.batch.topic, partition=piece.batch.partition)
 
     async def _write_dimensions(self, batch: Batch) -> None:
         if not batch.take():

@@ -1,15 +1,12 @@
 """A row that ends the process is found, quarantined unread, and stops nobody else."""
 
-import asyncio
-from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from sinks import client as clickhouse_client
 from sinks.writer import Writer
+from streams.handing import Handing
 from streams.store import Abandoned, Always, Store
 from streams.suspects import CHUNK_ROWS, DEATHS, Suspects
-from streams.worker import Worker
 from tests.conftest import ClickHouse
 from tests.streams.conftest import StartWorker
 from tests.streams.made import batch_of, record
@@ -46,8 +43,9 @@ def test_a_row_that_kills_the_worker_is_quarantined_unread(
 class Line:
     """A topic's line whose partition is given up while a row is in hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, suspects: Suspects) -> None:
         self.pipeline = self
+        self.suspects = suspects
         self.put_rows = 0
 
     async def put(self, batch: Any) -> None:
@@ -59,6 +57,14 @@ class Line:
 
     async def quiet(self) -> None:
         """Nothing is in hand any more."""
+
+
+class Open:
+    """Gates of partitions that are restored."""
+
+    async def wait(self, batch: Any) -> bool:
+        """Whoever comes may go on."""
+        return True
 
 
 class Revoked:
@@ -84,15 +90,9 @@ async def test_rebalances_are_no_deaths(clickhouse: ClickHouse) -> None:
         suspects.restore(clients(), 0, 0)
         assert not suspects.condemned
         batch = batch_of([record(0, b"{}", []), record(1, b"{}", [])], "payments", 0)
-        suspects.begin(batch, Always())
-        line = Line()
-        worker = SimpleNamespace(
-            _alone=asyncio.Lock(),
-            _lines={"payments": line},
-            _lease_of=lambda _batches, line=line: Revoked(line),
-        )
-        worker._alive_after = partial(Worker._alive_after, worker)
-        await Worker._in_pieces(worker, line, suspects, batch)  # type: ignore[arg-type]
+        line = Line(suspects)
+        handing = Handing({"payments": line}, Open(), lambda _batches, line=line: Revoked(line))  # type: ignore[dict-item,arg-type]
+        await handing.of("payments")(batch)
     assert clickhouse.rows("SELECT DISTINCT kind FROM attempts ORDER BY kind") == [
         ("batch",), ("chunk",), ("chunk_done",),
     ]  # fmt: skip
