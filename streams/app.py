@@ -11,7 +11,8 @@ from yarl import URL
 from producers.kafka_access import KafkaAccess, access
 from streams.config import WorkerConfig
 from streams.transport import Batch, BatchTransport, batch_topic, batches
-from streams.transport.consumer import BatchConsumer, Listener
+from streams.transport.consumer import BatchConsumer
+from streams.transport.listener import Listener
 
 Handle = Callable[[Batch], Awaitable[None]]
 """Takes one batch; may wait, must not raise: what it raises ends the process."""

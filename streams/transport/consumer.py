@@ -1,9 +1,8 @@
 """The consumer: fetches, checks that nothing is missing, hands out batches, commits what is done."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import structlog
 from aiokafka.structs import TopicPartition
@@ -11,10 +10,11 @@ from faust.transport.drivers.aiokafka import Consumer as AIOKafkaConsumer
 from faust.types import TP, ConsumerMessage
 
 from streams.transport.batch import Batch, Record
-from streams.transport.errors import OffsetsWentBack, UnexplainedHole
-from streams.transport.offsets import PartitionOffsets
-from streams.transport.spans import note_control_batches
-from streams.transport.thread import BatchConsumerThread, Start
+from streams.transport.books import Books
+from streams.transport.hands import Hands
+from streams.transport.holes import Holes
+from streams.transport.listener import Listener, NobodyListens
+from streams.transport.thread import BatchConsumerThread
 
 log = structlog.get_logger(__name__)
 
@@ -28,32 +28,6 @@ class BatchMessage(ConsumerMessage):  # type: ignore[misc]
     """Faust's envelope around a batch."""
 
     batch: Batch
-
-
-class Listener(Protocol):
-    """What the transport tells the worker about partitions."""
-
-    def assigned(self, generation: int, starts: Mapping[TP, Start], first_member: bool) -> None:
-        """Partitions begin at these offsets; must not block: restoring goes on beside it."""
-
-    def revoked(self, generation: int) -> None:
-        """Every partition of this generation is given up; nothing of it may be stored any more."""
-
-    def lost(self, topic: str, partition: int, first: int, next_offset: int) -> None:
-        """Retention deleted these offsets before they were read: record it and raise an alarm."""
-
-
-class NobodyListens:
-    """The listener of a transport whose worker keeps nothing per partition."""
-
-    def assigned(self, generation: int, starts: Mapping[TP, Start], first_member: bool) -> None:
-        """Nothing to restore."""
-
-    def revoked(self, generation: int) -> None:
-        """Nothing to forget."""
-
-    def lost(self, topic: str, partition: int, first: int, next_offset: int) -> None:
-        """Nothing to record beyond the transport's own log line."""
 
 
 class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -78,18 +52,11 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._generation = 0
-        self._books: dict[TP, PartitionOffsets] = {}
-        self._in_hand: set[Batch] = set()
-        self._hands_empty = asyncio.Event()
-        self._hands_empty.set()
-        self._refetched: dict[TP, int] = {}
-        self._notes: dict[TopicPartition, int] = {}
-        """Where partitions begin whose former owner's note `released` still stands."""
-        self._committing = asyncio.Lock()
+        self._hands = Hands()
         self.giving_up = False
-        self._spans = note_control_batches()
-        self.progress_at = time.monotonic()
         super().__init__(*args, **kwargs)
+        self._books = Books(self._thread)
+        self._holes = Holes(self._thread, self.compacted, self.listener)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -109,28 +76,26 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     @property
     def in_hand(self) -> int:
         """Batches taken by agents and not yet done."""
-        return len(self._in_hand)
+        return len(self._hands)
+
+    @property
+    def progress_at(self) -> float:
+        """See `Hands.moved_at`."""
+        return self._hands.moved_at
 
     def take(self, batch: Batch) -> None:
         """See `Owner.take`."""
-        if not self._in_hand:
-            self.progress_at = time.monotonic()
-        self._in_hand.add(batch)
-        self._hands_empty.clear()
+        self._hands.take(batch)
 
     def finish(self, batch: Batch) -> None:
         """See `Owner.finish`."""
         if batch.owned:
-            books = self._books[TP(batch.topic, batch.partition)]
-            books.finished(batch.first_offset, batch.next_offset)
-        self.drop(batch)
+            self._books.finished(TP(batch.topic, batch.partition), batch.first_offset, batch.next_offset)
+        self._hands.drop(batch)
 
     def drop(self, batch: Batch) -> None:
         """See `Owner.drop`."""
-        self._in_hand.discard(batch)
-        self.progress_at = time.monotonic()
-        if not self._in_hand:
-            self._hands_empty.set()
+        self._hands.drop(batch)
 
     # -- fetching
 
@@ -153,7 +118,7 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         records, active = await self._wait_next_records(timeout)
         messages: list[BatchMessage] = []
         dropped: list[TP] = []
-        used_up = not records or await self._use_notes_up()
+        used_up = not records or await self._books.use_notes_up()
         for tp, chunk in (records or {}).items():
             wanted = used_up and (tp in (active or ()) or tp in self._buffered_partitions)
             if not wanted or not self.flow_active or generation != self._generation:
@@ -173,52 +138,27 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         It may have begun before the join and ended behind the seek that followed it. Without this the
         rows would be missed only when the next record of their partition comes.
         """
-        again = {TopicPartition(*tp): self._books[tp].expected for tp in dropped if tp in self._books}
+        books = {tp: self._books.get(tp) for tp in dropped}
+        again = {TopicPartition(*tp): known.expected for tp, known in books.items() if known}
         if again:
             await self._thread.seek_all(again)
 
     async def _check(self, tp: TP, chunk: list[Record]) -> Batch | None:
         """The batch of a fetched chunk, or None when it must be fetched again.
 
-        Raises:
-            UnexplainedHole: it does not start at the expected offset, and nobody says why.
-            OffsetsWentBack: it starts below the expected offset.
+        Raises: what `Holes.explain` does, when it does not start at the expected offset.
         """
         books = self._books.get(tp)
         if books is None:
             return None
         lost: int | None = 0
         if books.hole_before(chunk[0].offset):
-            lost = await self._explain_hole(tp, books, chunk[0].offset)
+            lost = await self._holes.explain(tp, books, chunk[0].offset)
         if lost is None or self._books.get(tp) is not books:
             return None
         batch = Batch(self, tp.topic, tp.partition, chunk, self._generation, books.expected, lost)
         books.delivered(batch.first_offset, batch.next_offset)
         return batch
-
-    async def _explain_hole(self, tp: TP, books: PartitionOffsets, first: int) -> int | None:
-        """How many of the offsets from the expected one up to `first` are lost; 0 when none.
-
-        None means: seek once more and look again. Faust itself drops rows like this at a join
-        before the first commit, so a hole is a fault of the client until the broker repeats it.
-        """
-        kafka_tp = TopicPartition(tp.topic, tp.partition)
-        if self._refetched.get(tp) != books.expected:
-            self._refetched[tp] = books.expected
-            start = (await self._thread.starts([kafka_tp]))[kafka_tp]
-            await self._thread.seek_all({kafka_tp: max(books.expected, start.log_start)})
-            return None
-        if first < books.expected:
-            raise OffsetsWentBack(tp.topic, tp.partition, books.expected, first)
-        if tp.topic in self.compacted:
-            return 0
-        log_start = (await self._thread.starts([kafka_tp]))[kafka_tp].log_start
-        begin = max(books.expected, min(log_start, first))
-        if self._spans.reach(tp.topic, tp.partition, begin) < first:
-            raise UnexplainedHole(tp.topic, tp.partition, begin, first)
-        if begin > books.expected:
-            self.listener.lost(tp.topic, tp.partition, books.expected, begin)
-        return begin - books.expected
 
     def _envelope(self, tp: TP, batch: Batch) -> BatchMessage:
         message = BatchMessage(
@@ -249,30 +189,14 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         starts = {TP(tp.topic, tp.partition): start for tp, start in (await self._thread.starts(tps)).items()}
         generation = self._new_generation()
         self._thread.touch()
-        for tp, start in starts.items():
-            self._books[tp] = PartitionOffsets(start.offset)
-            if start.offset > start.log_end:
-                raise OffsetsWentBack(tp.topic, tp.partition, start.offset, start.log_end)
+        self._books.begin(starts)
         # told before anything can be fetched: a batch that finds no gate would be judged unrestored
         self.listener.assigned(generation, starts, self.app.consumer_generation_id <= 1)
         # below the log's start the first fetch comes back with a hole, and the hole with its reason
         await self._thread.seek_all(
             {TopicPartition(tp.topic, tp.partition): max(s.offset, s.log_start) for tp, s in starts.items()}
         )
-        self._notes = {TopicPartition(*tp): start.offset for tp, start in starts.items() if start.released}
-        await self._use_notes_up()
-
-    async def _use_notes_up(self) -> bool:
-        """Take the former owner's notes away: whoever follows a death of this one must wait.
-
-        False while that does not succeed: nothing may be handed out, and so nothing stored, under a note
-        that would tell the next owner that nobody stores anything any more.
-        """
-        async with self._committing:
-            notes = self._notes
-            if notes and await self._thread.commit_offsets(notes, released=False) and self._notes is notes:
-                self._notes = {}
-        return not self._notes
+        await self._books.use_notes_up()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Faust seeks only where there is something to seek; the listener hears of nothing, too."""
@@ -296,32 +220,25 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         self.stop_flow()
         self.giving_up = True
         if not self._thread.crashed:
-            await self._empty_hands()
+            if not await self._hands.empty(self.hand_over_s):
+                log.warning("handed_over_with_batches_in_hand", batches=self.in_hand)
             await self._last_commit()
         self.listener.revoked(self._generation)
         self._new_generation()
         self.giving_up = False
 
-    async def _empty_hands(self) -> None:
-        try:
-            await asyncio.wait_for(self._hands_empty.wait(), self.hand_over_s)
-        except TimeoutError:
-            log.warning("handed_over_with_batches_in_hand", batches=len(self._in_hand))
-
     async def _last_commit(self) -> None:
         """Commit within bounds: the broker may be away."""
         try:
-            await asyncio.wait_for(self._commit_books(released=not self._in_hand), LAST_COMMIT_S)
+            await asyncio.wait_for(self._books.commit(released=not self.in_hand), LAST_COMMIT_S)
         except TimeoutError:
             log.warning("handed_over_without_commit")
 
     def _new_generation(self) -> int:
         self._generation += 1
-        self._books.clear()
-        self._refetched.clear()
-        self._notes = {}
-        self._in_hand.clear()
-        self._hands_empty.set()
+        self._books.forget()
+        self._holes.forget()
+        self._hands.forget()
         return self._generation
 
     async def on_stop(self) -> None:
@@ -332,31 +249,11 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit what is finished; Faust's commit task calls this every commit interval."""
-        return await self._commit_books(released=False)
+        return await self._books.commit(released=False)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Same as `commit`: there is one way to commit."""
-        return await self._commit_books(released=False)
-
-    async def _commit_books(self, released: bool) -> bool:
-        async with self._committing:  # a commit beside the last one of a generation would follow it late
-            return await self._commit_now(released)
-
-    async def _commit_now(self, released: bool) -> bool:
-        generation = self._generation
-        offsets = {tp: books.committable() for tp, books in self._books.items()}
-        wanted = {tp: offset for tp, offset in offsets.items() if offset is not None}
-        if released:
-            wanted = {tp: wanted.get(tp, books.committed) for tp, books in self._books.items()}
-        if not wanted:
-            return False
-        kafka = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in wanted.items()}
-        if not await self._thread.commit_offsets(kafka, released):
-            return False
-        if generation == self._generation:
-            for tp, offset in wanted.items():
-                self._books[tp].committed = offset
-        return True
+        return await self._books.commit(released=False)
 
     def ack(self, message: Any) -> bool:
         """Faust's acknowledgement means nothing here: it comes for skipped events too."""
@@ -376,5 +273,5 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         await self._thread.know_topics()
 
     def positions(self) -> Iterable[tuple[TP, int]]:
-        """For lag: each partition and the first offset that is not finished."""
-        return [(tp, books.committable() or books.committed) for tp, books in self._books.items()]
+        """For lag: see `Books.positions`."""
+        return list(self._books.positions())

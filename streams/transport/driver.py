@@ -7,7 +7,8 @@ import faust
 from faust.transport.drivers.aiokafka import Transport
 
 from streams.transport.batch import Batch
-from streams.transport.consumer import BatchConsumer, Listener
+from streams.transport.consumer import BatchConsumer
+from streams.transport.listener import Listener
 
 
 class BatchSchema(faust.Schema):  # type: ignore[misc]

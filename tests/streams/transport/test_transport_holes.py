@@ -131,7 +131,7 @@ async def test_a_hole_of_the_client_is_fetched_again(topic: Topic) -> None:
     async with running(rig):
         await rig.got(10)
         await until(lambda: topic.committed() == {0: 10})
-        assert set(rig.consumer._refetched.values()) == {0}
+        assert set(rig.consumer._holes.refetched.values()) == {0}
     assert rig.values == list(range(10))
     assert rig.heard.losses == []
 

@@ -29,7 +29,7 @@ async def test_rows_fetched_before_the_join_was_complete_are_fetched_again(topic
     rig.consumer.perform_seek = fetch_too_early  # type: ignore[method-assign]
     async with running(rig):
         await rig.got(100)
-        assert rig.consumer._refetched == {}, "found by the hole it left, not avoided"
+        assert rig.consumer._holes.refetched == {}, "found by the hole it left, not avoided"
     assert sum(map(len, early.values())) == 100
     assert rig.values == list(range(100))
 
