@@ -23,7 +23,7 @@ import structlog
 from schemas.outcomes import Code, Outcome, reason
 from sinks.errors import Refused
 from streams import metrics
-from streams.brakes import Brake, Look
+from streams.brakes import Brake
 from streams.outlet import Outlet
 from streams.store import Lease, Store
 from streams.suspects import Suspects
@@ -93,12 +93,11 @@ class Settle(Generic[M]):
         lease = self._lease(turn)
         partitions = self._partitions()
         refused: dict[int, str] = {}
-        look = Look()
         while True:
             with self._timed("decide"):
                 decided, memory = self._decide(turn, partitions, refused, lease)
-            if not refused:
-                look = self._brake.look(decided.verdicts, lease, lambda: self._held(turn, lease))
+            # each time: a release whose rows the store refuses is a bad one, too
+            look = self._brake.look(decided.verdicts, lease, lambda: self._held(turn, lease))
             with self._timed("facts"):
                 found = self._facts(decided.facts, lease)
             if not found:

@@ -10,7 +10,10 @@ import time_machine
 from schemas.identity import home_of, payment_key
 from schemas.outcomes import Code
 from sinks.errors import Refused
+from streams.brakes import MIN_ORGANIZATION_ROWS
+from streams.store import Abandoned, Always
 from tests.conftest import ClickHouse
+from tests.streams.made import batch_of, record
 from tests.streams.world import ORG, Died, World, by_offset, home_partition, outcomes, register
 from tests.support.workers import payment
 
@@ -333,6 +336,37 @@ def test_a_refused_row_is_found_and_the_others_are_stored(clickhouse: ClickHouse
     found = clickhouse.rows("SELECT record_id, reasons FROM quarantine ORDER BY record_id")
     assert found == [("P3", [Code.STORE_REFUSED.value]), ("P7", [Code.STORE_REFUSED.value])]
     assert clickhouse.value("SELECT count() FROM payments") == 8
+
+
+class GivingUp(Always):
+    """A lease whose partitions go elsewhere as soon as somebody waits."""
+
+    giving_up = True
+
+
+def test_a_topic_stops_when_the_store_refuses_most_organizations(clickhouse: ClickHouse) -> None:
+    """A bad release drains nothing into quarantine, whoever finds its rows bad."""
+    world = World(clickhouse, lease=GivingUp()).restore()
+    owners = [ORG, "org_b", "org_c"]
+    for owner in owners[1:]:
+        register(world.registry, "organizations", {"id": owner, "name": owner})
+    writer = world.store._writer
+    insert = writer.insert
+
+    def refusing(table: str, batch: Any) -> None:
+        if table == "payment_versions":
+            raise Refused("the store answered with code 407", 407)
+        insert(table, batch)
+
+    writer.insert = refusing  # type: ignore[method-assign]
+    records = [
+        record(at, orjson.dumps(payment(at)), [("organization_id", owners[at % 3].encode())])
+        for at in range(3 * MIN_ORGANIZATION_ROWS)
+    ]
+    with pytest.raises(Abandoned):
+        world.turn(batch_of(records, "payments", 0))
+    assert clickhouse.value("SELECT count() FROM quarantine_rows") == 0
+    assert outcomes(clickhouse) == {}
 
 
 def test_a_turn_decided_anew_is_not_judged_by_its_own_rows(clickhouse: ClickHouse) -> None:
