@@ -42,6 +42,7 @@ from api.receipts import endpoints as receipts
 from api.redis_client import RedisGate
 from api.reference import endpoints as reference
 from api.registry import endpoints as registry
+from api.repeated import refuse_repeated_members
 from api.sealing import CredentialBox
 from api.store import Store
 from api.templates import endpoints as templates
@@ -64,7 +65,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         title="Sunledger",
         summary="Payments, device reads and the registry they are matched with.",
         lifespan=_lifespan,
-        dependencies=[Depends(refuse_unknown_parameters)],
+        dependencies=[Depends(refuse_unknown_parameters), Depends(refuse_repeated_members)],
         redirect_slashes=False,
         docs_url=None,  # it would load files from other servers; api/reference has its own
         redoc_url=None,

@@ -1,10 +1,36 @@
-"""Requests of rows in which a member stands twice: of the request as a whole, and of single rows."""
+"""Requests in which a member stands twice: one of the two values would be lost, and nobody told.
 
+Requests of rows read their bodies themselves, and judge each row by itself; all others are refused here.
+"""
+
+import json
+from collections.abc import Container
 from typing import Any
 
+from fastapi import Request
+
 from api.errors import Invalid
-from schemas.json_members import Members, sentence
+from schemas.json_members import Members, members, repeated_member, sentence
 from schemas.outcomes import Code
+
+
+async def refuse_repeated_members(request: Request) -> None:
+    """Look at a request whose body FastAPI reads.
+
+    Raises:
+        Invalid: a member stands in it twice, at any depth; it is named if it is one of the operation's own.
+    """
+    body_field = getattr(request.scope["route"], "body_field", None)
+    if body_field is None or "json" not in request.headers.get("content-type", ""):
+        return
+    text = await request.body()
+    if not text:
+        return
+    # it was read before, or nobody would have come here; this reading sees what that one dropped
+    name = repeated_member(json.loads(text, object_pairs_hook=members))
+    if name is not None:
+        fields: Container[str] = getattr(body_field.field_info.annotation, "model_fields", ())
+        raise Invalid.field("body", Code.REPEATED_MEMBER, sentence(name, fields))
 
 
 def refuse_repeated(request: Any) -> None:

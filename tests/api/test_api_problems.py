@@ -58,6 +58,28 @@ async def test_garbage_bodies(api: Api, name: str, path: str) -> None:
     assert_problem(answer, answer.status_code, "malformed_body" if answer.status_code == 400 else "invalid")
 
 
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ('{"name": "A", "name": "B"}', "`name`"),
+        ('{"name": "A", "n\\u0061me": "B"}', "`name`"),
+        ('{"name": "A", "Jane Doe": 1, "Jane Doe": 2}', "a member"),
+        ('{"name": {"x": [{"y": 1, "y": 2}]}}', "a member"),
+        ('{"name": ' + '{"x": ' * 400 + '{"y": 1, "y": 2}' + "}" * 401, "a member"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+async def test_a_member_that_stands_twice_is_refused(api: Api, body: str, named: str, encoding: str) -> None:
+    """One of the two would be taken and nobody told which; a sender's own name is not repeated."""
+    sent = {"content-type": "application/json; charset=utf-8"}
+    answer = await api.http.post("/v1/organizations", content=body.encode(encoding), headers=sent)
+    problem = assert_problem(answer, 422, "invalid")
+    (error,) = problem["errors"]
+    assert (error["field"], error["code"]) == ("body", "repeated_member")
+    assert named in error["detail"]
+    assert "Jane" not in answer.text
+
+
 async def test_bodies_have_a_limit(make_api: MakeApi, parts: Any) -> None:
     """Over the limit it is 413: declared, streamed, or hidden in gzip."""
     api = await make_api(settings=replace(parts.settings, max_body_bytes=1000))
