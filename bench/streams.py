@@ -1,8 +1,9 @@
 """`make bench-streams`: a stock Faust agent, the batch transport and the whole path of reads, side by side.
 
-All three read the same topic of reads on the same broker, one worker process each, one after the
-other; the whole path decodes, validates, deduplicates, matches devices and stores in ClickHouse over
-HTTP. Only the ratios mean anything: machines differ, and share.
+Both agents run twice, and the faster run counts. All three read the same topic of reads on the same
+broker, one worker process each, one after the other; the whole path decodes, validates, deduplicates,
+matches devices and stores in ClickHouse over HTTP. Only the ratios mean anything: machines differ, and
+share.
 """
 
 import argparse
@@ -122,7 +123,8 @@ def run_agent(kind: str, endpoints: Endpoints, topic: str, rows: int, folder: Pa
     child = Child.start(f"agent-{kind}", [*argv, "--topic", topic, "--rows", str(rows)], folder)
     if child.wait(600) != 0:
         raise SystemExit(f"the {kind} agent failed:\n" + "\n".join(child.tail(20)))
-    answer = next(line for line in child.tail(20) if line.startswith("{"))
+    # runs of one name share a log: the answer is the last one
+    answer = [line for line in child.tail(20) if line.startswith("{")][-1]
     return float(json.loads(answer)["rows_per_second"])
 
 
@@ -164,20 +166,26 @@ def main(arguments: argparse.Namespace) -> int:
         topic = READS.full_name(prefix)
         few = max(10_000, arguments.rows // 10)
         stock = [run_agent("stock", endpoints, topic, few, folder)]
-        empty = run_agent("batch", endpoints, topic, arguments.rows, folder)
+        empty = [run_agent("batch", endpoints, topic, arguments.rows, folder)]
         whole = run_worker(endpoints, prefix, arguments.rows, folder)
         stock.append(run_agent("stock", endpoints, topic, few, folder))
+        empty.append(run_agent("batch", endpoints, topic, arguments.rows, folder))
     base = max(stock)
-    runs = ", ".join(f"{rate:,.0f}" for rate in stock)
-    print(f"{'stock Faust, empty agent':34} {base:>10,.0f} rows/s   (two runs: {runs})")
-    ok = _line("batch transport, empty agent", empty, base, TRANSPORT_GOAL)
-    return 0 if _line("whole path of reads, stored", whole, base, WHOLE_PATH_GOAL) and ok else 1
+    print(f"{'stock Faust, empty agent':30} {base:>10,.0f} rows/s{_runs(stock)}")
+    fast = _line("batch transport, empty agent", empty, base, TRANSPORT_GOAL)
+    return 0 if _line("whole path of reads, stored", [whole], base, WHOLE_PATH_GOAL) and fast else 1
 
 
-def _line(name: str, rate: float, base: float, goal: float) -> bool:
+def _line(name: str, rates: Sequence[float], base: float, goal: float) -> bool:
+    rate = max(rates)
     ratio = rate / base
-    print(f"{name:34} {rate:>10,.0f} rows/s   {ratio:5.1f} times stock (goal {goal:.0f})")
+    print(f"{name:30} {rate:>10,.0f} rows/s   {ratio:5.1f} times stock (goal {goal:.0f}){_runs(rates)}")
     return ratio >= goal
+
+
+def _runs(rates: Sequence[float]) -> str:
+    """The runs of which the fastest counts, on either side."""
+    return f"   (runs: {', '.join(f'{rate:,.0f}' for rate in rates)})" if len(rates) > 1 else ""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
