@@ -1,7 +1,8 @@
 """Number formats of a workbook: in which cells a spreadsheet shows zeros that the stored number lacks.
 
 A meter's number typed into a column formatted `00000000` is stored as 123 and shown as 00000123. Of such a
-format alone what is shown is known for sure; others that add zeros (`000-0000`) are only recognised.
+format alone what is shown is known for sure; others that add zeros (`000-0000`), or letters and digits of
+their own (`"0"#`, `"M-"0`), are only recognised.
 """
 
 import re
@@ -9,8 +10,10 @@ from collections.abc import Mapping
 from typing import Final
 
 OTHER: Final = 255
-"""A format adds zeros, and something else."""
-_TEXTS: Final = re.compile(r'"[^"]*"|\\.')
+"""A format adds letters or digits that the number has not, and not zeros alone."""
+_SECTION: Final = re.compile(r'(?:"[^"]*"?|\\.|[^;"\\])*')
+"""What is in force for numbers above 0: all up to the first semicolon that is no text."""
+_TEXTS: Final = re.compile(r'"[^"]*"?|\\.')
 _SPACES: Final = re.compile(r"_.|\*.|\[[^\]<>=]*\]")
 """Widths, fillings and colours, which are no digits."""
 _ALL_ZEROS: Final = re.compile(r"0{2,}").fullmatch
@@ -18,13 +21,15 @@ _EXPONENT: Final = re.compile(r"[eE][+-]0+")
 
 
 def zeros_of(code: str) -> int:
-    """To how many digits a format fills up with zeros; 0 if it does not, `OTHER` if not only that."""
-    without = _TEXTS.sub("", code)
-    section = _SPACES.sub("", without).partition(";")[0].strip()
-    if _ALL_ZEROS(section) and without == code and len(section) < OTHER:
-        return len(section)
-    whole = _EXPONENT.sub("", section).partition(".")[0]
-    return OTHER if whole.count("0") > 1 else 0
+    """To how many digits a format fills up with zeros; 0 if it adds nothing, `OTHER` if not only zeros."""
+    found = _SECTION.match(code)
+    section = found[0] if found else ""
+    texts = "".join(_TEXTS.findall(section))
+    digits = _SPACES.sub("", _TEXTS.sub("", section)).strip()
+    if not texts and _ALL_ZEROS(digits) and len(digits) < OTHER:
+        return len(digits)
+    whole = _EXPONENT.sub("", digits).partition(".")[0]
+    return OTHER if whole.count("0") > 1 or any(map(str.isalnum, texts)) else 0
 
 
 class Formats:

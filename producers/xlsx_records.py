@@ -159,7 +159,7 @@ class XlsxRecords:
             return Code.UNREADABLE_ROW, detail
         for at, zeros in self._with_zeros(line, row, kinds):
             if zeros == OTHER and kinds[at] in ("id", "phone"):
-                detail = f"column {at + 1}: a number with zeros that only its format adds: make it text"
+                detail = f"column {at + 1}: a number to which its format adds zeros or letters: make it text"
                 return Code.UNREADABLE_ROW, detail
         return None
 

@@ -228,16 +228,33 @@ def test_zeros_that_a_format_shows_are_part_of_an_id() -> None:
     assert [found.cells[name] for name, _ in cells] == ["00000123", "00080312", "x1", "5"]
 
 
-@pytest.mark.parametrize("code", ["000-000", '"MTR-"0000', "[<100]000;0000", "0,000", "00000.0", "\\A000"])
+ZEROS_AND_MORE = ("000-000", '"MTR-"0000', "[<100]000;0000", "0,000", "00000.0", "\\A000")
+OWN_LETTERS = ('"0"#', "\\0#", '"000"0', '"M-"0', '0" kWh"', '"0"#;[Red]0', '0"M')
+
+
+@pytest.mark.parametrize("code", ZEROS_AND_MORE + OWN_LETTERS)
 def test_an_id_of_which_a_format_shows_another_form_costs_its_row(code: str) -> None:
     """What is shown is not made up: the row says which column to make text."""
     (found,) = read(formatted(code, ("METER_ID", 123)))
     assert isinstance(found, UnreadableRow)
-    assert f"column {HEADER.index('METER_ID') + 1}: a number with zeros" in found.detail
+    assert f"column {HEADER.index('METER_ID') + 1}: a number to which its format adds" in found.detail
 
 
 @pytest.mark.parametrize(
-    "code", ["0", "#,##0", "0.00", "0.00E+00", "@", "General", "yyyy-mm-dd", "#,##0.00;[Red]0"]
+    "code",
+    [
+        "0",
+        "0_);\\(0\\)",
+        '"+"0',
+        '0;"none"',
+        "#,##0",
+        "0.00",
+        "0.00E+00",
+        "@",
+        "General",
+        "yyyy-mm-dd",
+        "#,##0.00;[Red]0",
+    ],
 )
 def test_other_formats_leave_an_id_as_it_is(code: str) -> None:
     """A separator or a decimal point is how a number looks, and no part of an id."""
