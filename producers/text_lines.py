@@ -67,7 +67,7 @@ def _line_end(text: str) -> str:
     """
     if "\r" not in text:
         return "\n"
-    first = _FIRST_LINE(_QUOTED("", text))
+    first = _FIRST_LINE(_QUOTED("x", text))
     return "\r" if first is not None and first[1] == "\r" else "\n"
 
 
