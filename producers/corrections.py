@@ -8,17 +8,16 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from producers.corrected_cells import DECIMAL_COMMA, HeaderChange, corrected_header, fixes_of
-from producers.decimal_comma import AMOUNTS, with_points, writes_commas
+from producers.decimal_comma import AMOUNTS, NUMBERS, with_points, writes_commas
 from producers.header import check_header
 from producers.table_rows import MAX_RAW_CHARS, Block, UnreadableRow
 from producers.tabular import close, open_records
 from producers.text_lines import BinarySource
 
 OpenSource = Callable[[], BinarySource]
-_NUMBERS: Final = (*AMOUNTS, "LATITUDE", "LONGITUDE")
 
 
 @dataclass(slots=True)
@@ -82,7 +81,7 @@ class _Cells:
         self._fields = fields
         self._names = names
         self._fixes = [fixes_of(name) for name in fields]
-        self._numbers = [at for at, name in enumerate(fields) if name in _NUMBERS] if commas else []
+        self._numbers = [at for at, name in enumerate(fields) if name in NUMBERS] if commas else []
 
     def __call__(self, row: Sequence[str], done: Corrections) -> list[str]:
         """The row's cells; changes are counted."""

@@ -1,8 +1,9 @@
 """Decimal commas: decided once per file, never guessed (product.md, "File reality").
 
 A file writes decimal commas when some amount has one and no amount speaks against it: none has a decimal
-point, none is grouped by commas, and none could be either, as `1,234`. Until the first comma appears nothing
-has to be known, because a whole number reads the same both ways; then the whole file is looked through.
+point, none is grouped by commas, and none could be either, as `1,234`. Until the first comma appears, in an
+amount or a coordinate, nothing has to be known, because a whole number reads the same both ways; then the
+whole file is looked through.
 """
 
 import re
@@ -14,7 +15,8 @@ from schemas.fields import CUSTOM
 from schemas.unknown_columns import as_sent
 
 AMOUNTS: Final = ("PAYMENT_AMOUNT", "TRANSACTION_CHARGES")
-_NUMBERS: Final = (*AMOUNTS, "LATITUDE", "LONGITUDE")
+NUMBERS: Final = (*AMOUNTS, "LATITUDE", "LONGITUDE")
+"""Fields that are read by what the amounts say."""
 _COMMA: Final = re.compile(r"[+-]?\d*,\d*", re.ASCII).fullmatch
 _EITHER: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII).fullmatch
 _WHOLE: Final = re.compile(r"[+-]?\d+", re.ASCII).fullmatch
@@ -45,7 +47,7 @@ def with_points(cells: dict[str, Any]) -> dict[str, Any]:
 
     A pair of coordinates has points or more commas, `1.3,30.14`, and stays one: see `schemas.quantities`.
     """
-    sent = {name: cells[name] for name in _NUMBERS if _COMMA(trim(cells.get(name, "")))}
+    sent = {name: cells[name] for name in NUMBERS if _COMMA(trim(cells.get(name, "")))}
     if not sent:
         return cells
     raw = {as_sent(name): text for name, text in sent.items()}

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Final, Protocol
 
 from producers.csv_records import CsvRecords
-from producers.decimal_comma import AMOUNTS, with_points, writes_commas
+from producers.decimal_comma import NUMBERS, with_points, writes_commas
 from producers.errors import FileRefused
 from producers.exported_sheet import ExportedSheet
 from producers.header import Header, check_header
@@ -78,7 +78,7 @@ class Table:
         except FileRefused as refusal:
             raise refusal.on_line(self._records.header_line) from None
         self._commas: bool | None = None if again else False
-        self._amounts = [at for at, name in enumerate(self.header.names) if name in AMOUNTS]
+        self._numbers = [at for at, name in enumerate(self.header.names) if name in NUMBERS]
 
     def last_remarks(self) -> Sequence[Remark]:
         """What is odd about the file, known when all rows were read; asked by a dry run."""
@@ -117,8 +117,8 @@ class Table:
         return ColumnRows(self.header, lines, columns, plain)
 
     def _has_comma(self, rows: ColumnRows) -> bool:
-        """Whether an amount in some rows has a comma."""
-        return any("," in "".join(rows.columns[at]) for at in self._amounts)
+        """Whether an amount or a coordinate in some rows has a comma."""
+        return any("," in "".join(rows.columns[at]) for at in self._numbers)
 
     def _writes_commas(self) -> bool:
         """Look through the whole file for what commas in its amounts mean."""

@@ -81,6 +81,15 @@ def test_coordinates_follow_the_amounts_unless_they_are_a_pair() -> None:
     assert (pair["LATITUDE"], pair["LONGITUDE"]) == ("1.3,30.14", "1.3,30.14")
 
 
+def test_coordinates_before_the_first_comma_in_an_amount_are_read_alike() -> None:
+    """Their own commas are a reason to look through the file; only amounts decide."""
+    coordinates = {"LATITUDE": "6,5", "LONGITUDE": "3,25"}
+    rows = [{"PAYMENT_AMOUNT": "5", **coordinates}] * 300
+    found = read(file(*rows, {"PAYMENT_AMOUNT": "5,5", **coordinates}))
+    assert {row["LATITUDE"] for row in found} == {"6.5"}
+    assert {row["LATITUDE"] for row in read(file(*rows))} == {"6,5"}
+
+
 def test_a_file_that_cannot_be_opened_again_is_not_guessed() -> None:
     """Without a look at all of it a comma stays a comma, which the validation refuses."""
     (row,) = Table(io.BytesIO(file({"PAYMENT_AMOUNT": "1,5"})), "s3")
