@@ -27,9 +27,10 @@ _S3_COLUMNS: Final = (
 _UPLOAD_COLUMNS: Final = (
     "TIMESTAMP", "ID", "METER_ID", "UTILITY_ID", "CUSTOMER_ID", "CUSTOMER NAME", "TRANSACTION CHARGES",
     "PAYMENT_SOURCE", "REFERENCE_ID", "PAYMENT_AMOUNT", "ACCOUNT_TYPE", "STATUS", "NOTES", "LOCATION",
-    "SOURCE", "EXTERNAL_ID",
+    "SOURCE", "EXTERNAL_ID", "PAYMENT_CURRENCY",
 )  # fmt: skip
-"""Seed payments-file-upload in its order, then the two columns that its fourth guideline names."""
+"""Seed payments-file-upload in its order, then the two columns that its fourth guideline names, and the
+currency, without which a row is good only where a dataset fills it in."""
 _PULL_COLUMNS: Final = (
     "TIMESTAMP", "PAYMENT_AMOUNT", "PAYMENT_CURRENCY", "TRANSACTION_TYPE", "ID", "METER_ID", "CUSTOMER_ID",
     "CUSTOMER_NAME", "CUSTOMER_PHONE", "CUSTOMER_CATEGORY", "AGENT_ID", "LATITUDE", "LONGITUDE",
@@ -120,6 +121,6 @@ def _remarks(profile: TemplateProfile) -> Iterator[str]:
     yield "Header names must stay as they are. Further columns are kept, with a warning."
     if profile in DEFAULT_CURRENCY_PROFILES:
         yield (
-            "A column PAYMENT_CURRENCY may be added; without it the dataset's default currency counts. "
-            "A dataset that has none needs the column."
+            "The column PAYMENT_CURRENCY may be left out, or its cells empty, where the dataset has a "
+            "default currency."
         )

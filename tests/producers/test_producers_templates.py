@@ -40,8 +40,7 @@ def test_the_csv_is_a_file_that_is_taken_in(profile: TemplateProfile) -> None:
     (row,) = _rows(payments_template(profile, "csv"), profile)
     assert row.line == 2
     assert "custom" not in row.cells
-    currency = None if "PAYMENT_CURRENCY" in COLUMNS[profile] else "NGN"
-    verdict = PaymentValidator().validate([row.cells], [PaymentContext(profile, currency)])
+    verdict = PaymentValidator().validate([row.cells], [PaymentContext(profile)])
     assert verdict.errors == {}
     assert verdict.columns["payment_currency"] == ["NGN"]
     assert PROFILES[profile] <= row.cells.keys()
