@@ -33,6 +33,7 @@ SENTENCES: Final[dict[Code, str]] = {
     Code.BAD_INTEGER: "not a whole number of 0 or more",
     Code.BAD_COORDINATES: "not decimal degrees in range",
     Code.BAD_PHONE: "a telephone number that a spreadsheet turned into a decimal number",
+    Code.FORMULA_ERROR: "what a spreadsheet shows where a formula failed (#N/A, #REF!): the value is lost",
     Code.BAD_ID: "what a spreadsheet left of an id: 1.23457E+11 (rounded), 1234.0 (a fraction), #N/A",
     Code.END_BEFORE_START: "the end is not after the start",
     Code.END_IN_FUTURE: "the end is in the future",

@@ -43,6 +43,7 @@ class Code(StrEnum):
     BAD_COORDINATES = "bad_coordinates"
     BAD_PHONE = "bad_phone"
     BAD_ID = "bad_id"
+    FORMULA_ERROR = "formula_error"
     END_BEFORE_START = "end_before_start"
     END_IN_FUTURE = "end_in_future"
     HISTORY_AFTER_ONBOARDING = "history_after_onboarding"

@@ -35,6 +35,8 @@ _Started = tuple["hashlib._Hash", "hashlib._Hash"]
 _SEAL_PREFIX: Final = "v1."
 _CODE_DIGITS: Final = 32
 _PHONE: Final = BY_NAME["CUSTOMER_PHONE"]
+HIDDEN: Final = (token(Code.WRONG_TYPE),)
+"""Stands, as a list, for an object or a list where a text or a number is expected: it is as wrong as that."""
 
 
 class SealBroken(ValueError):
@@ -107,7 +109,8 @@ class Pseudonymizer:
 
         A good value becomes its pseudonym, a faulty one a token that names the fault, for which validation
         refuses the row as it would for the value. Missing values, pseudonyms and tokens stay. Unknown columns
-        that are personal (`schemas.unknown_columns`) are replaced too, at the top and under `custom`.
+        that are personal (`schemas.unknown_columns`) are replaced too, at the top and under `custom`. So is
+        what nobody looks into: an object or a list in any other field, and a `custom` that is no object.
         """
         replaced: dict[str, str] = {}
         for name in PERSONAL:
@@ -119,6 +122,10 @@ class Pseudonymizer:
         custom = row.get(CUSTOM)
         if isinstance(custom, dict) and custom:
             self._protect_custom(organization_id, custom, replaced)
+        for name, value in row.items():
+            if (isinstance(value, dict | list) or name == CUSTOM) and _hides(name, value):
+                replaced[name] = json_text(value) or ""
+                row[name] = [*HIDDEN]
         return replaced
 
     def restore(
@@ -204,6 +211,11 @@ class Pseudonymizer:
         text = custom_text(value) if field is None else plain_text(value)
         found = custom_fault(text) if field is None else personal_fault(field, value)
         return token(found) if found else self.pseudonym(organization_id, text or "")
+
+
+def _hides(name: str, value: Any) -> bool:
+    """Whether a value that is no text may hold a person, where nobody looks for one."""
+    return not (value is None or value == [*HIDDEN] or (name == CUSTOM and isinstance(value, dict)))
 
 
 def _custom_name(key: str) -> str:

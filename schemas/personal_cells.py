@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from schemas.cells import LineText, NoteText, has_control_character, plain_text, text_schema
+from schemas.cells import FORMULA_ERRORS, LineText, NoteText, has_control_character, plain_text, text_schema
 from schemas.faults import fault
 from schemas.fields import MAX_CELL, Field
 from schemas.outcomes import Code
@@ -22,10 +22,10 @@ _PSEUDONYM: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 # What a spreadsheet makes of a telephone number: 2.34567E+11 or 2,34567E+11, and 234567890123.0. Digits are
 # lost in the first, the leading zero in both, so neither is repaired.
 _FLOAT_PHONE: Final = re.compile(r"[+-]?\d+(?:[.,]0*|(?:[.,]\d*)?[eE][+-]?\d+)", re.ASCII).fullmatch
-_TOKENS: Final = {
-    TOKEN_PREFIX + code.value: code
-    for code in (Code.WRONG_TYPE, Code.CONTROL_CHARACTER, Code.TOO_LONG, Code.BAD_PHONE)
-}
+_REFUSED_WITH: Final = (
+    Code.WRONG_TYPE, Code.CONTROL_CHARACTER, Code.TOO_LONG, Code.BAD_PHONE, Code.FORMULA_ERROR
+)  # fmt: skip
+_TOKENS: Final = {TOKEN_PREFIX + code.value: code for code in _REFUSED_WITH}
 
 
 def token(code: Code) -> str:
@@ -53,6 +53,9 @@ def personal_fault(field: Field, value: Any) -> Code | None:
         return Code.TOO_LONG
     if has_control_character(text, many_lines=field.kind == "note"):
         return Code.CONTROL_CHARACTER
+    if text in FORMULA_ERRORS:
+        # all customers whose name is lost would be one person
+        return Code.FORMULA_ERROR
     return Code.BAD_PHONE if field.kind == "phone" and _is_float_phone(text) else None
 
 
@@ -61,10 +64,12 @@ def _is_float_phone(text: str) -> bool:
     return len(text) < _PSEUDONYM_LENGTH and _FLOAT_PHONE(text) is not None
 
 
-def _known_token(text: str) -> str:
-    """Raise the fault a token stands for."""
-    if text.startswith(TOKEN_PREFIX) and (code := token_fault(text)):
-        raise fault(code)
+def _kept(text: str) -> str:
+    """Refuse what a spreadsheet left of a value, and raise the fault a token stands for."""
+    if text.startswith((TOKEN_PREFIX, "#")):
+        code = Code.FORMULA_ERROR if text in FORMULA_ERRORS else token_fault(text)
+        if code:
+            raise fault(code)
     return text
 
 
@@ -79,15 +84,24 @@ def _phone(text: str) -> str:
     """Refuse a telephone number that a spreadsheet turned into a decimal number."""
     if _is_float_phone(text):
         raise fault(Code.BAD_PHONE)
-    return _known_token(text)
+    return _kept(text)
 
 
-PersonalLine = Annotated[LineText, AfterValidator(_known_token)]
-PersonalNote = Annotated[NoteText, AfterValidator(_known_token)]
-_FLOAT_PHONE_SCHEMA: Final = {"pattern": r"^\s*[+-]?[0-9]+(?:[.,]0*|(?:[.,][0-9]*)?[eE][+-]?[0-9]+)\s*$"}
+_FORMULA_ERROR: Final = "|".join(FORMULA_ERRORS).replace("?", r"\?")
+
+
+def _schema(*, but: str = _FORMULA_ERROR, many_lines: bool = False) -> WithJsonSchema:
+    """JSON Schema of a personal value: a text that is, trimmed, not of the form `but`, or a whole number."""
+    text = {**text_schema(MAX_CELL, many_lines=many_lines), "not": {"pattern": rf"^\s*(?:{but})\s*$"}}
+    return WithJsonSchema({"anyOf": [text, {"type": "integer"}]})
+
+
+PersonalLine = Annotated[LineText, AfterValidator(_kept), _schema()]
+PersonalNote = Annotated[NoteText, AfterValidator(_kept), _schema(many_lines=True)]
+_FLOAT_PHONE_TEXT: Final = r"[+-]?[0-9]+(?:[.,]0*|(?:[.,][0-9]*)?[eE][+-]?[0-9]+)"
 PersonalPhone = Annotated[
     LineText,
     BeforeValidator(_no_float),
     AfterValidator(_phone),
-    WithJsonSchema({"anyOf": [{**text_schema(MAX_CELL), "not": _FLOAT_PHONE_SCHEMA}, {"type": "integer"}]}),
+    _schema(but=f"{_FLOAT_PHONE_TEXT}|{_FORMULA_ERROR}"),
 ]

@@ -34,8 +34,8 @@ _WORDS: Final = _listed(
     " magaca ism esm alism initials alias surname payer payee payeur pagador mlipaji payor remitter sender"
     " receiver depositor holder cardholder titulaire titular owner dono mmiliki kin spouse wife husband epoux"
     " epouse conjoint conjuge esposa esposo marido mari mume mke father mother pere mere parent parente"
-    " guardian relative ndugu landlord locataire inquilino witness temoin testemunha garant garants fiador"
-    " avalista mdhamini kafil surety cosigner beneficiary beneficiaire beneficiario destinataire"
+    " guardian relative ndugu head landlord locataire inquilino witness temoin testemunha garant garants"
+    " fiador avalista mdhamini kafil surety cosigner beneficiary beneficiaire beneficiario destinataire"
     " destinatario expediteur remetente interlocuteur correspondant responsable responsavel employee employe"
     # people who sell and collect
     " salesman salesrep rep technician technicien tecnico installer installateur cashier caissier teller"
@@ -47,13 +47,13 @@ _WORDS: Final = _listed(
     " mawasiliano addr anwani morada endereco direccion adireshi adiresy adrasha unwan enwan anwan street rue"
     " rua domicile domicilio mahali postcode"
     # papers and accounts
-    " dob nin bvn ssn cni nif nuit nida nid tin cin iban voter"
+    " dob kra nin bvn ssn cni nif nuit nida nid tin cin iban voter"
     # free words
     " memo nota notas maoni maelezo dokezo ujumbe mulahazat narration narrative message messages msg feedback"
 )
 """As a word of a name by itself, make it personal."""
 _PEOPLE: Final = _listed(
-    "customer customers client clients cliente clientes mteja wateja user users utilisateur usuario"
+    "customer customers cust client clients cliente clientes mteja wateja user users utilisateur usuario"
     " utilizador subscriber abonne consumer buyer acheteur comprador tenant borrower debtor member ameel"
     " amil zabun zaboun description details detail"
 )
