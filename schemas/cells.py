@@ -108,9 +108,9 @@ FORMULA_ERRORS: Final = (
     "#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#ERROR!", "#SPILL!", "#CALC!"
 )  # fmt: skip
 """What a spreadsheet shows where a formula ended in an error."""
-_SPOILED: Final = r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9]+\.0+|" + "|".join(FORMULA_ERRORS).replace(
-    "?", r"\?"
-)
+ANY_FORMULA_ERROR: Final = "|".join(FORMULA_ERRORS).replace("?", r"\?")
+"""The same as a regular expression."""
+_SPOILED: Final = rf"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{{2,3}}|[0-9]+\.0+|{ANY_FORMULA_ERROR}"
 """What a spreadsheet leaves of an id: a rounded number, `1.23457E+11`, a fraction of one, `1234.0`, or a
 formula's error, `#N/A`.
 

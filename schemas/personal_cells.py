@@ -9,7 +9,15 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from schemas.cells import FORMULA_ERRORS, LineText, NoteText, has_control_character, plain_text, text_schema
+from schemas.cells import (
+    ANY_FORMULA_ERROR,
+    FORMULA_ERRORS,
+    LineText,
+    NoteText,
+    has_control_character,
+    plain_text,
+    text_schema,
+)
 from schemas.faults import fault
 from schemas.fields import MAX_CELL, Field
 from schemas.outcomes import Code
@@ -87,10 +95,7 @@ def _phone(text: str) -> str:
     return _kept(text)
 
 
-_FORMULA_ERROR: Final = "|".join(FORMULA_ERRORS).replace("?", r"\?")
-
-
-def _schema(*, but: str = _FORMULA_ERROR, many_lines: bool = False) -> WithJsonSchema:
+def _schema(*, but: str = ANY_FORMULA_ERROR, many_lines: bool = False) -> WithJsonSchema:
     """JSON Schema of a personal value: a text that is, trimmed, not of the form `but`, or a whole number."""
     text = {**text_schema(MAX_CELL, many_lines=many_lines), "not": {"pattern": rf"^\s*(?:{but})\s*$"}}
     return WithJsonSchema({"anyOf": [text, {"type": "integer"}]})
@@ -103,5 +108,5 @@ PersonalPhone = Annotated[
     LineText,
     BeforeValidator(_no_float),
     AfterValidator(_phone),
-    _schema(but=f"{_FLOAT_PHONE_TEXT}|{_FORMULA_ERROR}"),
+    _schema(but=f"{_FLOAT_PHONE_TEXT}|{ANY_FORMULA_ERROR}"),
 ]
